@@ -1,0 +1,40 @@
+# `make run`: from a clean clone to a service that answers. `make test`: lint, types, import rules, tests.
+# Both need Python 3.11 and nothing else; everything is put into .venv.
+
+PYTHON ?= python3.11
+EXTRAS ?= train,dev
+BIN := .venv/bin
+STAMP := .venv/installed-$(subst $(eval ) ,-,$(subst $(comma),-,$(EXTRAS)))
+comma := ,
+
+.PHONY: run test lint types imports unit bench bench-quality clean
+
+run: $(STAMP)
+	@$(BIN)/earful models --json | grep -q champion || \
+		$(BIN)/earful train --data data/starter --taxonomy data/taxonomy.toml --urgency-column urgency --promote
+	@$(BIN)/earful serve
+
+test: lint types imports unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest
+
+# One environment for all; rebuilt when what it is made from changes.
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Earful needs Python 3.11; name yours: make run PYTHON=python3"; exit 1; }
+	@test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@rm -f .venv/installed-*; touch $@
+
+clean:
+	rm -rf .venv bundles mlruns/mlflow.db mlruns/artifacts

@@ -1,0 +1,206 @@
+"""The command line: `earful COMMAND`. The only file of this package that may reach for training and serving, lazily."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from earful.errors import EarfulError
+
+app = typer.Typer(
+    name="earful",
+    help="Hear your customers: train on labelled feedback, tag new feedback, keep score of your models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+messages = Console(stderr=True)
+
+Files = Annotated[
+    list[str], typer.Option("--data", help="CSV, JSONL or Parquet file, folder of them, or hub:NAME; repeatable.")
+]
+Model = Annotated[str, typer.Option(help="Alias, version or bundle folder.")]
+Encoding = Annotated[str | None, typer.Option(help="Encoding of CSV and JSONL, if it is not UTF-8.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Text = Annotated[str, typer.Option(help="Column that holds the text.")]
+Category = Annotated[str, typer.Option(help="Column that holds the category.")]
+Column = Annotated[str | None, typer.Option(help="Column of that meaning, if it has another name.")]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what a person can mend into one line and exit code 1 (2 for a wrong option)."""
+    try:
+        yield
+    except EarfulError as error:
+        messages.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "-".join(str(part) for part in first["loc"]).replace("_", "-")
+        messages.print(f"error: --{place}: {first['msg']}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that the caller set; what is left out is for the settings to decide."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@app.command()
+def train(
+    data: Files,
+    test: Annotated[list[str] | None, typer.Option(help="Rows to test on, instead of a part of --data.")] = None,
+    text_column: Text = "text",
+    category_column: Category = "category",
+    urgency_column: Column = None,
+    id_column: Column = None,
+    created_at_column: Column = None,
+    customer_column: Column = None,
+    channel_column: Column = None,
+    split_column: Annotated[str | None, typer.Option(help="Column that says train, validation or test.")] = None,
+    encoding: Encoding = None,
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="Taxonomy file; without it the labels are the categories.")
+    ] = None,
+    base_model: Annotated[str, typer.Option(help="minilm, a Hugging Face encoder id, or a folder.")] = "minilm",
+    out: Annotated[Path, typer.Option(help="Folder of the bundle.")] = Path("bundles/latest"),
+    split: Annotated[
+        Literal["group", "time"] | None, typer.Option(help="Keep rows back at random, or the newest.")
+    ] = None,
+    validation_fraction: Annotated[float | None, typer.Option(help="Part kept for stopping and calibration.")] = None,
+    test_fraction: Annotated[float | None, typer.Option(help="Part kept for the final figures.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data; chosen by its size if not given.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Feedback per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the encoder.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, data and machine: same model.")] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Make it champion even if there is one.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune a model on labelled feedback, measure it, and register it as challenger."""
+    with _explained():
+        from earful.settings import RegistrySettings
+        from training import pipeline, view
+        from training.progress import Reporter
+        from training.settings import Columns, TrainSettings
+
+        columns = Columns(
+            **_given(
+                text=text_column, category=category_column, urgency=urgency_column, id=id_column,
+                created_at=created_at_column, customer_id=customer_column, channel=channel_column, split=split_column,
+            )
+        )  # fmt: skip
+        registry = RegistrySettings()
+        settings = TrainSettings(
+            data=tuple(data), test=tuple(test or ()), columns=columns, out=out, base_model=base_model, promote=promote,
+            **_given(
+                encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
+                test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
+                seed=seed,
+            ),
+        )  # fmt: skip
+        made = pipeline.train(settings, registry, Reporter(messages))
+        if made is not None:
+            view.trained(made, registry.name, as_json)
+
+
+@app.command()
+def evaluate(
+    data: Files,
+    model: Model = "champion",
+    text_column: Text = "text",
+    category_column: Category = "category",
+    urgency_column: Column = None,
+    channel_column: Column = None,
+    encoding: Encoding = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model on labelled feedback: by category, channel and confidence tier."""
+    with _explained():
+        from earful.settings import RegistrySettings
+        from training import evaluation, view
+        from training.progress import Reporter
+        from training.settings import Columns
+
+        columns = Columns(
+            **_given(text=text_column, category=category_column, urgency=urgency_column, channel=channel_column)
+        )
+        found = evaluation.evaluate(data, columns, encoding, model, RegistrySettings(), Reporter(messages))
+        view.report(found, as_json)
+
+
+@app.command()
+def score(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="CSV, JSONL or Parquet.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="CSV, JSONL or Parquet; replaced only when complete.")],
+    model: Model = "champion",
+    text_column: Text = "text",
+    encoding: Encoding = None,
+    as_json: Json = False,
+) -> None:
+    """Tag every row of a file: it keeps its columns and gains the tags."""
+    with _explained():
+        from serving import score as scoring
+
+        summary = scoring.score(source, target, model, text_column, encoding, messages)
+        typer.echo(json.dumps(summary.as_dict()) if as_json else summary.sentence())
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+    model: Annotated[str | None, typer.Option(help="Alias, version or bundle folder.")] = None,
+) -> None:
+    """Answer /classify over HTTP."""
+    with _explained():
+        from serving import run
+        from serving.settings import ServeSettings
+
+        run.serve(ServeSettings(**_given(host=host, port=port, workers=workers, model=model)), messages)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the registered models, newest first."""
+    with _explained():
+        from earful.settings import RegistrySettings
+        from training import view
+        from training.registry import Registry
+
+        view.versions(Registry(RegistrySettings()).versions(), as_json)
+
+
+@app.command()
+def promote(version: Annotated[str, typer.Argument(help="Version or alias, such as challenger.")]) -> None:
+    """Make a version champion, once its bundle has passed its smoke test."""
+    with _explained():
+        from earful.settings import RegistrySettings
+        from training.registry import Registry
+
+        typer.echo(f"version {Registry(RegistrySettings()).promote(version).version} is champion")
+
+
+@app.command()
+def rollback() -> None:
+    """Make the champion before this one champion again."""
+    with _explained():
+        from earful.settings import RegistrySettings
+        from training.registry import Registry
+
+        typer.echo(f"version {Registry(RegistrySettings()).rollback().version} is champion again")
+
+
+def main() -> None:
+    """Entry point of the `earful` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

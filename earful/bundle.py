@@ -1,0 +1,237 @@
+"""The bundle: one folder with everything needed to tag, and nothing that runs code when it is loaded."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+from pydantic import BaseModel, ConfigDict, ValidationError
+from tokenizers import Tokenizer
+
+from earful import taxonomy as taxonomies
+from earful.errors import (
+    BundleError,
+    BundleFileMissing,
+    BundleFormatUnknown,
+    BundleHashMismatch,
+    BundleLabelsDisagree,
+    BundleManifestInvalid,
+    BundleNotFound,
+    InputError,
+    TaxonomyError,
+)
+from earful.policy import Policy
+from earful.taxonomy import URGENCIES, Taxonomy
+
+FORMAT = 1
+MANIFEST, MODEL, TOKENIZER = "manifest.json", "model.onnx", "tokenizer.json"
+TAXONOMY, POLICY, CARD = "taxonomy.toml", "policy.json", "card.md"
+FILES = (MODEL, TOKENIZER, TAXONOMY, POLICY, CARD)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TaxonomyRef(_Part):
+    """Which taxonomy the bundle was trained for."""
+
+    name: str
+    version: str
+    digest: str
+
+
+class Labels(_Part):
+    """What the model's outputs stand for, in order; `urgency` is empty when there was nothing to learn it from."""
+
+    category: tuple[str, ...]
+    urgency: tuple[str, ...]
+
+
+class Windows(_Part):
+    """How long texts are cut, in tokens."""
+
+    size: int
+    overlap: int
+    pad_id: int
+
+
+class SmokeAnswer(_Part):
+    """An answer recorded at export, which a loaded bundle must give again."""
+
+    text: str
+    category: str
+    confidence: float
+
+
+class Manifest(_Part):
+    """What `manifest.json` says. `files` maps each other file to the sha256 of its bytes."""
+
+    format: int
+    files: dict[str, str]
+    base_model: str
+    taxonomy: TaxonomyRef
+    labels: Labels
+    windows: Windows
+    run_id: str | None
+    created_at: str
+    metrics: dict[str, float]
+    smoke: tuple[SmokeAnswer, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle, in memory. `digest` is the sha256 of the manifest, which holds that of every other file."""
+
+    folder: Path
+    manifest: Manifest
+    taxonomy: Taxonomy
+    policy: Policy
+    tokenizer: Tokenizer
+    session: onnxruntime.InferenceSession
+    digest: str
+
+
+def load(folder: Path, threads: int | None = None) -> Bundle:
+    """Read and verify a bundle. What is verified is what is used: every file is read once.
+
+    `threads` is how many cores one inference may use; all of them by default. Raises the `BundleError` that fits:
+    see `earful.errors`.
+    """
+    raw = _read(folder, MANIFEST) if folder.is_dir() else None
+    if raw is None:
+        raise BundleNotFound(f"{folder}: there is no bundle here (no {MANIFEST})")
+    manifest = _parse_manifest(folder, raw)
+    content = {name: _read_verified(folder, name, manifest) for name in FILES}
+    bundle = _assemble(folder, manifest, content, threads, digest="sha256:" + hashlib.sha256(raw).hexdigest())
+    _check_labels(bundle)
+    return bundle
+
+
+def _read(folder: Path, name: str) -> bytes | None:
+    try:
+        return (folder / name).read_bytes()
+    except (FileNotFoundError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise BundleError(f"{folder / name}: cannot be read: {error.strerror}") from error
+
+
+def _parse_manifest(folder: Path, raw: bytes) -> Manifest:
+    try:
+        content = json.loads(raw)
+        found = content["format"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise BundleManifestInvalid(
+            f"{folder / MANIFEST}: is not a bundle manifest; export the bundle again"
+        ) from error
+    if type(found) is not int or found != FORMAT:
+        raise BundleFormatUnknown(
+            f"{folder}: has bundle format {found!r}, and this Earful reads format {FORMAT}; "
+            "use the Earful that made it, or train again"
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise BundleManifestInvalid(f"{folder / MANIFEST}: {place}: {first['msg']}") from error
+
+
+def _read_verified(folder: Path, name: str, manifest: Manifest) -> bytes:
+    content = _read(folder, name)
+    if content is None:
+        raise BundleFileMissing(f"{folder}: {name} is missing; copy the whole folder, or export it again")
+    if hashlib.sha256(content).hexdigest() != manifest.files.get(name):
+        raise BundleHashMismatch(f"{folder}: {name} is not the file that was exported; copy the bundle again")
+    return content
+
+
+def _assemble(
+    folder: Path, manifest: Manifest, content: Mapping[str, bytes], threads: int | None, digest: str
+) -> Bundle:
+    try:
+        return Bundle(
+            folder=folder,
+            manifest=manifest,
+            taxonomy=taxonomies.parse(content[TAXONOMY].decode()),
+            policy=Policy.model_validate_json(content[POLICY]),
+            tokenizer=Tokenizer.from_buffer(content[TOKENIZER]),
+            session=open_session(content[MODEL], threads),
+            digest=digest,
+        )
+    except (TaxonomyError, ValueError, BundleError) as error:
+        raise BundleError(f"{folder}: {error}") from error
+    except Exception as error:  # tokenizers and onnxruntime raise bare Exception for a file they cannot read
+        raise BundleError(f"{folder}: the tokenizer or the model cannot be read: {error}") from error
+
+
+def open_session(model: bytes, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """An inference session on the processor, over `threads` cores (all by default)."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: the optimiser's warnings are not for users
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _check_labels(bundle: Bundle) -> None:
+    labels, shapes = bundle.manifest.labels, {out.name: out.shape[-1] for out in bundle.session.get_outputs()}
+    problems = []
+    if labels.category != bundle.taxonomy.names:
+        problems.append("the manifest's categories are not the taxonomy's")
+    if shapes.get("category") != len(labels.category):
+        problems.append(f"{len(labels.category)} categories, but the model answers {shapes.get('category')}")
+    if labels.urgency not in ((), URGENCIES):
+        problems.append(f"urgency levels {labels.urgency} are not {URGENCIES}")
+    if shapes.get("urgency") != (len(labels.urgency) - 1 if labels.urgency else None):
+        problems.append("the model's urgency output does not fit the manifest's levels")
+    if bundle.manifest.taxonomy.digest != bundle.taxonomy.digest:
+        problems.append("the taxonomy is not the one that the manifest names")
+    if problems:
+        raise BundleLabelsDisagree(f"{bundle.folder}: {'; '.join(problems)}")
+
+
+def check_writable(folder: Path) -> None:
+    """Raises `InputError` if `folder` holds something that is not a bundle, so that nothing of a user's is replaced."""
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: exists and is not a bundle; choose another --out")
+
+
+def write(folder: Path, content: Mapping[str, bytes], **manifest: Any) -> Manifest:
+    """Write a bundle beside `folder`, then rename it into place; an older bundle there is replaced whole.
+
+    `content` maps each of `FILES` to its bytes; `manifest` has the fields of `Manifest` but `format` and `files`.
+    Raises `InputError` if `folder` holds something else.
+    """
+    check_writable(folder)
+    files = {name: hashlib.sha256(content[name]).hexdigest() for name in FILES}
+    made = Manifest(format=FORMAT, files=files, **manifest)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        beside.chmod(0o755)
+        for name in FILES:
+            (beside / name).write_bytes(content[name])
+        (beside / MANIFEST).write_text(made.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        _swap(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return made
+
+
+def _swap(new: Path, place: Path) -> None:
+    """Put `new` in `place`; what was there before ends up where `new` was."""
+    if not place.exists():
+        new.rename(place)
+        return
+    old = place.with_name(f".{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old)

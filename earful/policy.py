@@ -1,0 +1,71 @@
+"""The policy: how a model's raw answers become decisions. The one place where a threshold is applied."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from earful.tags import Outcome, Tier
+from earful.taxonomy import URGENCIES
+
+Floats = NDArray[np.float64]
+
+
+class TierRule(BaseModel):
+    """Answers at or above `min_confidence` belong to `tier`; `precision` is what was measured on `rows` answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tier: Tier
+    min_confidence: float
+    precision: float | None
+    rows: int
+
+
+class Policy(BaseModel):
+    """Temperatures and thresholds, fitted on rows that the network was not trained on.
+
+    `urgency_cuts[k]` is how probable a level above k must be for it to be given; `tiers` run from high to low, the
+    last one from 0; an answer in `review_tiers` is `needs_review`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    category_temperature: float = 1.0
+    urgency_temperature: float = 1.0
+    urgency_cuts: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    tiers: tuple[TierRule, ...] = (TierRule(tier="low", min_confidence=0.0, precision=None, rows=0),)
+    review_tiers: tuple[Tier, ...] = ("low",)
+
+    def tier(self, confidence: float) -> Tier:
+        """The best tier that a confidence earns."""
+        return next(rule.tier for rule in self.tiers if confidence >= rule.min_confidence)
+
+    def outcome(self, tier: Tier) -> Outcome:
+        """Whether an answer of that tier may be acted on unseen."""
+        return "needs_review" if tier in self.review_tiers else "tagged"
+
+    def category_probabilities(self, logits: NDArray[np.floating]) -> Floats:
+        """Calibrated probabilities (n, categories) from logits of the same shape."""
+        scaled = logits.astype(np.float64) / self.category_temperature
+        exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        result: Floats = exponents / exponents.sum(axis=1, keepdims=True)
+        return result
+
+    def urgency(self, logits: NDArray[np.floating]) -> "UrgencyDecisions":
+        """Levels from cumulative log odds (n, levels - 1)."""
+        above = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64) / self.urgency_temperature, -60, 60)))
+        edges = np.hstack([np.ones((len(above), 1)), above, np.zeros((len(above), 1))])
+        probabilities = edges[:, :-1] - edges[:, 1:]
+        # the highest level whose cut, and every cut below it, is passed
+        level = np.cumprod(above >= np.array(self.urgency_cuts), axis=1).sum(axis=1).astype(np.int64)
+        return UrgencyDecisions(level, above.sum(axis=1) / (len(URGENCIES) - 1), probabilities)
+
+
+class UrgencyDecisions(NamedTuple):
+    """`level` (n,) indexes `URGENCIES`; `score` (n,) is the expected level, 0 to 1; `probabilities` is (n, levels)."""
+
+    level: NDArray[np.int64]
+    score: Floats
+    probabilities: Floats

@@ -1,0 +1,155 @@
+"""The Tagger: feedback in, tags out. Evaluation, `/classify` and `score` all go through this one."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earful import bundle as bundles
+from earful.bundle import Bundle
+from earful.errors import BundleSmokeTestFailed
+from earful.feedback import Feedback
+from earful.policy import UrgencyDecisions
+from earful.tags import Alternative, CategoryTag, ModelRef, Route, Tags, UrgencyTag
+from earful.taxonomy import URGENCIES
+from earful.text import Windower, normalise
+
+BATCH_TOKENS = 4096  # padded tokens in one inference: enough to fill two cores, few enough to stay in cache
+BATCH_WINDOWS = 64
+ALTERNATIVES = 3
+SMOKE_TOLERANCE = 0.1  # int8 kernels differ between processors by a few hundredths of probability
+
+Floats = NDArray[np.float32]
+
+
+class Logits(NamedTuple):
+    """`category` (n, categories) and `urgency` (n, levels - 1), or None where the bundle has no urgency head."""
+
+    category: Floats
+    urgency: Floats | None
+
+
+class Tagger:
+    """Tags feedback with one bundle. Safe to share between threads."""
+
+    def __init__(self, bundle: Bundle, version: str | None = None) -> None:
+        """`version` is the bundle's version in the registry, None for a bundle folder."""
+        self.bundle = bundle
+        windows = bundle.manifest.windows
+        self._windower = Windower(bundle.tokenizer, windows.size, windows.overlap)
+        self._outputs = [output.name for output in bundle.session.get_outputs()]
+        self.ref = ModelRef(version=version, bundle=bundle.digest, taxonomy=bundle.taxonomy.version)
+
+    @classmethod
+    def load(cls, folder: Path, version: str | None = None, threads: int | None = None) -> "Tagger":
+        """Load, verify and smoke-test the bundle in `folder`. Raises a `BundleError`."""
+        tagger = cls(bundles.load(folder, threads), version)
+        tagger.smoke_test()
+        return tagger
+
+    def smoke_test(self) -> None:
+        """Raises `BundleSmokeTestFailed` unless the answers recorded at export come out again."""
+        for expected in self.bundle.manifest.smoke:
+            probabilities = self.bundle.policy.category_probabilities(self.logits([expected.text]).category)[0]
+            found = float(probabilities[self.bundle.taxonomy.names.index(expected.category)])
+            if not abs(found - expected.confidence) <= SMOKE_TOLERANCE:
+                raise BundleSmokeTestFailed(
+                    f"{self.bundle.folder}: “{expected.text}” should be {expected.category} with "
+                    f"{expected.confidence:.2f}, and is with {found:.2f}"
+                )
+
+    def tag(self, items: Sequence[Feedback]) -> list[Tags]:
+        """Tags for each feedback, in order."""
+        if not items:
+            return []
+        policy = self.bundle.policy
+        logits = self.logits([item.text for item in items])
+        categories = policy.category_probabilities(logits.category)
+        urgencies = None if logits.urgency is None else policy.urgency(logits.urgency)
+        return [self._tags(item, n, categories[n], urgencies) for n, item in enumerate(items)]
+
+    def logits(self, texts: Sequence[str]) -> Logits:
+        """The model's raw answers for texts as sent: cleaned, cut into windows, and merged again by text."""
+        by_text = self._windower([normalise(text) for text in texts])
+        owners = np.array([n for n, windows in enumerate(by_text) for _ in windows])
+        windows = [window for windows in by_text for window in windows]
+        by_window = self._infer(windows)
+        weights = np.array([len(window) for window in windows], dtype=np.float32)
+        merged = [_merge(part, weights, owners, len(texts)) for part in by_window]
+        named = dict(zip(self._outputs, merged, strict=True))
+        return Logits(named["category"], named.get("urgency"))
+
+    def _infer(self, windows: Sequence[list[int]]) -> list[Floats]:
+        """One array (windows, k) for each of the model's outputs, in the order of `windows`."""
+        parts: list[list[Floats]] = []
+        order: list[int] = []
+        for batch in batches([len(window) for window in windows]):
+            ids, mask = self._pad([windows[n] for n in batch])
+            parts.append(self.bundle.session.run(self._outputs, {"input_ids": ids, "attention_mask": mask}))
+            order.extend(batch)
+        back = np.argsort(order)
+        return [np.concatenate(output)[back] for output in zip(*parts, strict=True)]
+
+    def _pad(self, windows: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        lengths = np.array([len(window) for window in windows])
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        ids = np.full(mask.shape, self.bundle.manifest.windows.pad_id, dtype=np.int64)
+        ids[mask] = np.concatenate(windows)
+        return ids, mask.astype(np.int64)
+
+    def _tags(
+        self, item: Feedback, n: int, probabilities: NDArray[np.float64], urgencies: UrgencyDecisions | None
+    ) -> Tags:
+        taxonomy, policy = self.bundle.taxonomy, self.bundle.policy
+        best, *others = (int(k) for k in np.argsort(-probabilities, kind="stable")[: ALTERNATIVES + 1])
+        confidence = float(probabilities[best])
+        tier = policy.tier(confidence)
+        urgency = _urgency_tag(urgencies, n) if urgencies is not None else None
+        due = taxonomy.respond_within(best, urgency.level) if urgency else None
+        return Tags(
+            id=item.id,
+            category=CategoryTag(
+                name=taxonomy.names[best], label=taxonomy.label(best), confidence=round(confidence, 4), tier=tier
+            ),
+            alternatives=[
+                Alternative(name=taxonomy.names[k], confidence=round(float(probabilities[k]), 4)) for k in others
+            ],
+            urgency=urgency,
+            topic=None,
+            route=Route(owner=taxonomy.categories[best].owner, respond_within=due),
+            outcome=policy.outcome(tier),
+            model=self.ref,
+        )
+
+
+def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indices in batches of similar length, within `BATCH_TOKENS` padded tokens and `BATCH_WINDOWS`, each once."""
+    batch: list[int] = []
+    for n in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (len(batch) == BATCH_WINDOWS or (len(batch) + 1) * lengths[n] > BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(n)
+    if batch:
+        yield batch
+
+
+def _merge(part: Floats, weights: Floats, owners: NDArray[np.int64], n: int) -> Floats:
+    """Token-weighted mean over each text's windows, as in training: (windows, k) → (n, k)."""
+    if len(part) == n:
+        return part
+    total = np.zeros((n, part.shape[1]), dtype=np.float32)
+    np.add.at(total, owners, part * weights[:, None])
+    merged: Floats = total / np.bincount(owners, weights, minlength=n).astype(np.float32)[:, None]
+    return merged
+
+
+def _urgency_tag(urgencies: UrgencyDecisions, n: int) -> UrgencyTag:
+    level = int(urgencies.level[n])
+    return UrgencyTag(
+        level=URGENCIES[level],
+        score=round(float(urgencies.score[n]), 4),
+        confidence=round(float(urgencies.probabilities[n, level]), 4),
+    )

@@ -1,0 +1,117 @@
+"""Tags: what tagging one feedback returns. The answer of `/classify` and, flattened, the columns of a scored file."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from earful.taxonomy import Urgency
+
+Tier = Literal["high", "medium", "low"]
+Outcome = Literal["tagged", "needs_review", "out_of_scope", "unsupported_language"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class CategoryTag(_Part):
+    """The category, how sure the model is (calibrated), and what tier of trust that earns."""
+
+    name: str
+    label: str
+    confidence: float
+    tier: Tier
+
+
+class Alternative(_Part):
+    """Another category that it might be."""
+
+    name: str
+    confidence: float
+
+
+class UrgencyTag(_Part):
+    """The level; `score` places it on the whole scale (0 low, 1 critical); `confidence` is the level's probability."""
+
+    level: Urgency
+    score: float
+    confidence: float
+
+
+class TopicTag(_Part):
+    """The topic nearest to this feedback."""
+
+    id: int
+    label: str
+    similarity: float
+
+
+class Route(_Part):
+    """Who owns the answer, and how soon it is due (ISO 8601; null where the model does not know the urgency)."""
+
+    owner: str
+    respond_within: str | None
+
+
+class ModelRef(_Part):
+    """Which model answered: registry version (null for a bundle folder), bundle digest, taxonomy version."""
+
+    version: str | None
+    bundle: str
+    taxonomy: str
+
+
+class Tags(_Part):
+    """Everything that tagging one feedback returns.
+
+    `urgency` is null when the model was trained without urgency labels, `topic` when there is no topic model.
+    """
+
+    id: str | None
+    category: CategoryTag
+    alternatives: list[Alternative]
+    urgency: UrgencyTag | None
+    topic: TopicTag | None
+    route: Route
+    outcome: Outcome
+    evidence: None = None
+    model: ModelRef
+
+
+FLAT_COLUMNS: dict[str, type] = {
+    "tag_category": str,
+    "tag_category_confidence": float,
+    "tag_tier": str,
+    "tag_urgency": str,
+    "tag_urgency_score": float,
+    "tag_topic_id": int,
+    "tag_topic": str,
+    "tag_outcome": str,
+    "tag_owner": str,
+    "tag_error": str,
+    "tag_model": str,
+}
+
+
+def flat(tags: Tags) -> dict[str, Any]:
+    """The columns that a scored file gains, in the order of `FLAT_COLUMNS`."""
+    urgency, topic = tags.urgency, tags.topic
+    values = (
+        tags.category.name,
+        tags.category.confidence,
+        tags.category.tier,
+        urgency.level if urgency else None,
+        urgency.score if urgency else None,
+        topic.id if topic else None,
+        topic.label if topic else None,
+        tags.outcome,
+        tags.route.owner,
+        None,
+        tags.model.version or tags.model.bundle,
+    )
+    return dict(zip(FLAT_COLUMNS, values, strict=True))
+
+
+def flat_error(reason: str) -> dict[str, Any]:
+    """The same columns for a row that could not be tagged: empty but for `tag_error`."""
+    return {**dict.fromkeys(FLAT_COLUMNS), "tag_error": reason}

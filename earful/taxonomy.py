@@ -1,0 +1,184 @@
+"""The taxonomy: which categories and urgencies there are, what they mean, and who owns them."""
+
+import hashlib
+import tomllib
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import tomli_w
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from earful.errors import TaxonomyError
+
+Urgency = Literal["low", "normal", "high", "critical"]
+URGENCIES: tuple[Urgency, ...] = ("low", "normal", "high", "critical")
+Stage = Literal["discover", "buy", "receive", "use", "get_help", "renew", "leave"]
+UNASSIGNED = "unassigned"  # the owner of every category of a taxonomy made from labels alone
+
+_DURATION = TypeAdapter(timedelta)
+
+
+def _is_duration(value: str) -> str:
+    """An ISO 8601 duration longer than nothing, kept as it was written."""
+    try:
+        if value.startswith("P") and _DURATION.validate_python(value) > timedelta(0):
+            return value
+    except ValidationError:
+        pass
+    raise PydanticCustomError("duration", 'is not an ISO 8601 duration such as "PT4H" or "P2D"')
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Duration = Annotated[str, AfterValidator(_is_duration)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class UrgencyLevel(_Part):
+    """What one level of urgency means, and how soon it is answered unless a category says otherwise."""
+
+    label: Text
+    definition: Text
+    respond_within: Duration
+
+
+class NearMiss(_Part):
+    """Feedback that looks like this category and belongs to another."""
+
+    example: Text
+    goes_to: Text
+
+
+class Category(_Part):
+    """One thing that feedback can be about. Only `name` and `owner` must be given."""
+
+    name: Text
+    label: Text = ""
+    definition: str = ""
+    counts: list[Text] = []
+    does_not_count: list[NearMiss] = []
+    owner: Text
+    contributors: list[Text] = []
+    stage: Stage | None = None
+    respond_within: dict[Urgency, Duration] = {}
+
+
+class Taxonomy(_Part):
+    """Categories in the order of their file, and the four urgencies. Versioned by its author, hashed by `digest`."""
+
+    name: Text
+    version: Text
+    urgency: dict[Urgency, UrgencyLevel]
+    categories: list[Category]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        missing = [level for level in URGENCIES if level not in self.urgency]
+        if missing:
+            raise PydanticCustomError("urgency", f"[urgency.{missing[0]}] is missing")
+        if not self.categories:
+            raise PydanticCustomError("categories", "there must be at least one [[categories]]")
+        seen: dict[str, int] = {}
+        for number, category in enumerate(self.categories, 1):
+            if category.name in seen:
+                raise PydanticCustomError(
+                    "duplicate", f'categories {seen[category.name]} and {number} are both named "{category.name}"'
+                )
+            seen[category.name] = number
+        for category in self.categories:
+            for miss in category.does_not_count:
+                if miss.goes_to not in seen:
+                    raise PydanticCustomError(
+                        "goes_to", f'"{category.name}" sends a near miss to "{miss.goes_to}", which is no category'
+                    )
+        return self
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Category names, in order: index i is the model's label i."""
+        return tuple(category.name for category in self.categories)
+
+    @cached_property
+    def digest(self) -> str:
+        """`sha256:…` of the content; comments, spacing and key order of the file do not count."""
+        return "sha256:" + hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def label(self, category: int) -> str:
+        """The readable name of category number `category`."""
+        return self.categories[category].label or self.categories[category].name
+
+    def respond_within(self, category: int, urgency: Urgency) -> str:
+        """ISO 8601 duration within which such feedback is to be answered."""
+        return self.categories[category].respond_within.get(urgency) or self.urgency[urgency].respond_within
+
+    def to_toml(self) -> str:
+        """The taxonomy as a file that `parse` reads back as an equal one."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def load(path: Path) -> Taxonomy:
+    """Read a taxonomy file. Raises `TaxonomyError` naming the file and the place at fault."""
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TaxonomyError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise TaxonomyError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    except TaxonomyError as error:
+        raise TaxonomyError(f"{path}: {error}") from error
+
+
+def parse(text: str) -> Taxonomy:
+    """Read a taxonomy from TOML. Raises `TaxonomyError` naming the place at fault."""
+    try:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise TaxonomyError(f"is not TOML: {error}") from error
+    try:
+        return Taxonomy.model_validate(content)
+    except ValidationError as error:
+        raise TaxonomyError(
+            "; ".join(_describe(item["loc"], item["msg"], content) for item in error.errors())
+        ) from error
+
+
+def _describe(place: tuple[int | str, ...], message: str, content: dict[str, object]) -> str:
+    """`category 3 ("refund"): owner: Field required` rather than `categories.2.owner`."""
+    if len(place) >= 2 and place[0] == "categories" and isinstance(place[1], int):
+        entry = content["categories"][place[1]]  # type: ignore[index]
+        name = entry.get("name") if isinstance(entry, dict) else None
+        head = f"category {place[1] + 1}" + (f' ("{name}")' if name else "")
+        place = (head, *place[2:])
+    return ": ".join([*(str(part) for part in place if part != "[key]"), message])
+
+
+def from_labels(labels: Iterable[str]) -> Taxonomy:
+    """The taxonomy of data that came without one: its labels in sorted order, owned by nobody yet."""
+    names = sorted(set(labels))
+    digest = hashlib.sha256("\x00".join(names).encode()).hexdigest()[:8]
+    levels = {"low": "P5D", "normal": "P2D", "high": "PT8H", "critical": "PT1H"}
+    return Taxonomy.model_validate(
+        {
+            "name": "from-labels",
+            "version": f"labels-{digest}",
+            "urgency": {
+                level: {"label": level.capitalize(), "definition": level, "respond_within": duration}
+                for level, duration in levels.items()
+            },
+            "categories": [{"name": name, "owner": UNASSIGNED} for name in names],
+        }
+    )

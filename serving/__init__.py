@@ -1,0 +1,1 @@
+"""Serving and scoring: a bundle behind HTTP, or over a file."""

@@ -1,0 +1,35 @@
+"""The application: a loaded bundle behind the contract's endpoints."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from earful import __version__
+from earful.tagger import Tagger
+from serving import errors
+from serving.limits import BodyLimit
+from serving.routes import about, classify
+from serving.settings import ServeSettings
+
+
+def create(tagger: Tagger, settings: ServeSettings) -> FastAPI:
+    """The service around one tagger."""
+    app = FastAPI(title="Earful", version=__version__, description="Tags customer feedback.")
+    app.state.tagger, app.state.settings = tagger, settings
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.include_router(classify.router)
+    app.include_router(about.router)
+    errors.install(app)
+    return app
+
+
+def from_environment() -> FastAPI:
+    """The service as a worker process starts it: `EARFUL_MODEL` is a bundle folder, found once by the parent."""
+    settings = WorkerSettings()
+    return create(Tagger.load(Path(settings.model), settings.model_version, settings.threads), settings)
+
+
+class WorkerSettings(ServeSettings):
+    """What the parent tells its workers on top."""
+
+    model_version: str | None = None

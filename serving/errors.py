@@ -1,0 +1,77 @@
+"""One error shape (RFC 9457 problem documents) and one table from what went wrong to an HTTP status."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from earful.errors import EarfulError, FeedbackError
+from earful.feedback import describe
+
+PROBLEM = "application/problem+json"
+STATUS: Mapping[type[Exception], HTTPStatus] = {
+    FeedbackError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    EarfulError: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+TOO_LONG = "string_too_long"
+
+
+def problem(status: int, detail: str, errors: list[dict[str, str]] | None = None) -> JSONResponse:
+    """A problem document; `errors` names the fields at fault."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    if errors:
+        body["errors"] = errors
+    return JSONResponse(body, status_code=status, media_type=PROBLEM)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of an application in the one shape."""
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RecursionError, _nested)
+    for kind in STATUS:
+        app.add_exception_handler(kind, _ours)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """A body or parameter that is not what the contract says. The value sent is never repeated."""
+    assert isinstance(error, RequestValidationError)
+    if error.errors()[0]["type"] == "json_invalid":
+        return problem(400, "the body is not valid JSON")
+    fields = []
+    for item in error.errors():
+        place = tuple(part for part in item["loc"] if part not in ("body", "query"))
+        found = describe({**item, "loc": place})
+        fields.append({"field": found.field, "reason": found.reason})
+    too_long = all(item["type"] == TOO_LONG for item in error.errors())
+    return problem(413 if too_long else 422, f"{fields[0]['field']}: {fields[0]['reason']}", fields)
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    answer = problem(error.status_code, str(error.detail))
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _nested(request: Request, error: Exception) -> JSONResponse:
+    return problem(400, "the body is nested too deeply")
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return problem(status, str(error))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    return problem(500, "something went wrong here; it has been logged")

@@ -1,0 +1,47 @@
+"""The endpoints that say how the service is and what it serves."""
+
+from fastapi import APIRouter, Request
+
+from earful.tagger import Tagger
+from earful.taxonomy import Taxonomy
+from serving.schemas import Health, ModelInfo
+
+router = APIRouter(tags=["about"])
+
+
+@router.get("/healthz")
+async def healthz() -> Health:
+    """The process is alive."""
+    return Health(status="ok")
+
+
+@router.get("/readyz")
+async def readyz() -> Health:
+    """The model is loaded and has passed its smoke test; nothing is answered before that."""
+    return Health(status="ok")
+
+
+@router.get("/model")
+async def model(request: Request) -> ModelInfo:
+    """The model that is answering: where it came from, what it can say, how good it was measured to be."""
+    tagger: Tagger = request.app.state.tagger
+    manifest = tagger.bundle.manifest
+    return ModelInfo(
+        version=tagger.ref.version,
+        bundle=tagger.ref.bundle,
+        taxonomy=tagger.ref.taxonomy,
+        base_model=manifest.base_model,
+        created_at=manifest.created_at,
+        run_id=manifest.run_id,
+        categories=list(manifest.labels.category),
+        urgencies=list(manifest.labels.urgency),
+        metrics=manifest.metrics,
+        tiers=[rule.model_dump() for rule in tagger.bundle.policy.tiers],
+    )
+
+
+@router.get("/taxonomy")
+async def taxonomy(request: Request) -> Taxonomy:
+    """The taxonomy of the model that is answering."""
+    tagger: Tagger = request.app.state.tagger
+    return tagger.bundle.taxonomy

@@ -1,0 +1,66 @@
+"""What the service is sent and answers, beyond `Feedback` and `Tags` themselves."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from earful.tags import Tags
+
+
+class BatchRequest(BaseModel):
+    """Many feedbacks. Each is checked by itself, so that a bad one never fails the rest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    items: Annotated[list[JsonValue], Field(min_length=1, description="Feedback objects, as for /classify.")]
+
+
+class ItemError(BaseModel):
+    """Why one item of a batch could not be tagged."""
+
+    field: str
+    reason: str
+
+
+class BatchItem(BaseModel):
+    """The answer to one item: tags, or what was wrong with it."""
+
+    tags: Tags | None = None
+    error: ItemError | None = None
+
+
+class BatchResponse(BaseModel):
+    """One answer for each item sent, in order."""
+
+    items: list[BatchItem]
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[ItemError] = []
+
+
+class Health(BaseModel):
+    """Whether the service is alive, or ready."""
+
+    status: Literal["ok"]
+
+
+class ModelInfo(BaseModel):
+    """The model that is answering."""
+
+    version: str | None
+    bundle: str
+    taxonomy: str
+    base_model: str
+    created_at: str
+    run_id: str | None
+    categories: list[str]
+    urgencies: list[str]
+    metrics: dict[str, float]
+    tiers: list[dict[str, Any]]

@@ -1,0 +1,203 @@
+"""Scoring a file: every row comes out, with its tags or with why it has none. Nothing is left half-written."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from earful import feedback
+from earful.errors import FeedbackError, InputError
+from earful.feedback import Feedback
+from earful.tables import Batch, Row, Table, format_of, open_table
+from earful.tagger import Tagger
+from earful.tags import FLAT_COLUMNS, Tags, flat, flat_error
+from serving.registry import find
+
+NESTED = "tags"
+Answer = Tags | str  # tags, or why there are none
+Write = Callable[[Batch, Sequence[Answer]], None]
+
+
+@dataclass
+class Summary:
+    """What a scoring run did."""
+
+    rows: int = 0
+    errors: int = 0
+    categories: Counter[str] = field(default_factory=Counter)
+    urgencies: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    model: str = ""
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Count the answers of one batch."""
+        self.rows += len(answers)
+        for answer in answers:
+            if isinstance(answer, str):
+                self.errors += 1
+                continue
+            self.categories[answer.category.name] += 1
+            self.outcomes[answer.outcome] += 1
+            if answer.urgency:
+                self.urgencies[answer.urgency.level] += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {key: dict(value) if isinstance(value, Counter) else value for key, value in vars(self).items()}
+
+    def sentence(self) -> str:
+        """For people."""
+        top = ", ".join(f"{name} {count:,}" for name, count in self.categories.most_common(5))
+        return f"{self.rows:,} rows scored, {self.errors:,} with an error (see tag_error); most common: {top or 'none'}"
+
+
+def score(source: Path, target: Path, model: str, text_column: str, encoding: str | None, console: Console) -> Summary:
+    """Tag `source` into `target`, which appears when it is complete. Raises an `EarfulError`."""
+    format_of(target)
+    if source.resolve() == target.resolve():
+        raise InputError(f"{target}: is the file that is read; name another to write")
+    found = find(model)
+    tagger = Tagger.load(Path(found.folder), found.version)
+    summary = Summary(model=found.version or tagger.bundle.digest)
+    with open_table(source, encoding) as table:
+        table.require(text_column)
+        with _progress(console) as advance, _writer(target, table) as write:
+            for batch in table.batches:
+                answers = tag_rows(tagger, batch.rows, text_column)
+                write(batch, answers)
+                summary.add(answers)
+                advance(summary)
+    return summary
+
+
+def tag_rows(tagger: Tagger, rows: Sequence[Row], text_column: str) -> list[Answer]:
+    """Tags for each row, or why it has none, in order."""
+    parsed = [_parse(row, text_column) for row in rows]
+    tags = iter(tagger.tag([item for item in parsed if isinstance(item, Feedback)]))
+    return [next(tags) if isinstance(item, Feedback) else item for item in parsed]
+
+
+def _parse(row: Row, text_column: str) -> Feedback | str:
+    if row.error:
+        return row.error
+    text = row.values.get(text_column)
+    if text is None:
+        return f"{text_column}: is missing"
+    try:
+        return feedback.parse({"text": text})
+    except FeedbackError as error:
+        return f"{text_column}: {error.reason}"
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[Summary], None]]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("scoring")
+
+        def advance(summary: Summary) -> None:
+            rate = summary.rows / max(progress.tasks[0].elapsed or 0.0, 0.001)
+            progress.update(task, description=f"{summary.rows:,} rows, {summary.errors:,} errors, {rate:,.0f} rows/s")
+
+        yield advance
+
+
+@contextmanager
+def _writer(target: Path, table: Table) -> Iterator[Write]:
+    """Write beside the target and rename at the end; an error leaves the target as it was."""
+    beside = target.with_name(f".{target.name}.part")
+    opener = {"csv": _csv_writer, "jsonl": _jsonl_writer, "parquet": _parquet_writer}[format_of(target)]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with opener(beside, table) as write:
+            yield write
+        beside.replace(target)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _kept(table: Table) -> list[str]:
+    """The columns that are carried over: all but the tags of an earlier scoring, which the new ones replace."""
+    return [name for name in table.columns if name not in FLAT_COLUMNS and name != NESTED]
+
+
+def _flat(answer: Answer) -> dict[str, Any]:
+    return flat_error(answer) if isinstance(answer, str) else flat(answer)
+
+
+def _nested(answer: Answer) -> Mapping[str, Any]:
+    """The flat columns without their prefix, which the nesting makes needless."""
+    return {name.removeprefix("tag_"): value for name, value in _flat(answer).items()}
+
+
+@contextmanager
+def _csv_writer(path: Path, table: Table) -> Iterator[Write]:
+    columns = _kept(table)
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.writer(file, delimiter="\t" if path.name.endswith(".tsv.part") else ",")
+        writer.writerow([*columns, *FLAT_COLUMNS])
+
+        def write(batch: Batch, answers: Sequence[Answer]) -> None:
+            for row, answer in zip(batch.rows, answers, strict=True):
+                kept = [_text(row.values.get(name)) for name in columns]
+                writer.writerow([*kept, *_flat(answer).values()])
+
+        yield write
+
+
+@contextmanager
+def _jsonl_writer(path: Path, table: Table) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+
+        def write(batch: Batch, answers: Sequence[Answer]) -> None:
+            for row, answer in zip(batch.rows, answers, strict=True):
+                kept = {name: value for name, value in row.values.items() if name not in FLAT_COLUMNS}
+                line = {**kept, NESTED: _nested(answer)}
+                file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+
+        yield write
+
+
+_ARROW = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64()}
+_STRUCT = pyarrow.struct([(name.removeprefix("tag_"), _ARROW[kind]) for name, kind in FLAT_COLUMNS.items()])
+
+
+@contextmanager
+def _parquet_writer(path: Path, table: Table) -> Iterator[Write]:
+    columns = _kept(table)
+    given = table.schema or pyarrow.schema([(name, pyarrow.string()) for name in columns])
+    schema = pyarrow.schema([given.field(name) for name in columns]).append(pyarrow.field(NESTED, _STRUCT))
+    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+
+        def write(batch: Batch, answers: Sequence[Answer]) -> None:
+            tags = pyarrow.array([_nested(answer) for answer in answers], _STRUCT)
+            kept = [_arrow_column(batch, name) for name in columns]
+            writer.write_batch(pyarrow.RecordBatch.from_arrays([*kept, tags], schema=schema))
+
+        yield write
+
+
+def _arrow_column(batch: Batch, name: str) -> pyarrow.Array:
+    """A column as it was in Parquet; from a text format, strings: its type is not known before its last row."""
+    if batch.native is not None:
+        return batch.native.column(name)
+    return pyarrow.array([_text(row.values.get(name)) for row in batch.rows], pyarrow.string())
+
+
+def _text(value: Any) -> str | None:
+    """A value of any format as one of a text format; bytes that were not text come out as escapes."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode("utf-8", "backslashreplace").decode()

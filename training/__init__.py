@@ -1,0 +1,1 @@
+"""Training: labelled feedback in, a registered bundle out."""

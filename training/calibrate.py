@@ -1,0 +1,106 @@
+"""Calibration: temperatures and tiers, fitted on rows that the network was not trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from earful.policy import Policy, TierRule
+from earful.tagger import Logits
+from earful.taxonomy import URGENCIES
+from training.sources import Example
+
+HIGH_PRECISION, MEDIUM_PRECISION = 0.95, 0.80  # what the tiers promise
+FEWEST_ROWS = 20  # a tier's precision is not believed on fewer answers
+COLDEST, HOTTEST = -3.0, 3.0  # log temperature
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Right answers by index, -1 where a row has none: `category` and `urgency` (n,)."""
+
+    category: Ints
+    urgency: Ints
+
+
+def answers(examples: Sequence[Example], categories: Sequence[str]) -> Answers:
+    """The labels of examples as indices."""
+    index = {name: n for n, name in enumerate(categories)}
+    levels: dict[str | None, int] = {level: n for n, level in enumerate(URGENCIES)}
+    return Answers(
+        np.array([index.get(example.category or "", -1) for example in examples]),
+        np.array([levels.get(example.urgency, -1) for example in examples]),
+    )
+
+
+def calibrate(logits: Logits, right: Answers) -> Policy:
+    """Temperatures by maximum likelihood (Guo et al. 2017), then the tiers that the calibrated answers earn."""
+    known = right.category >= 0
+    temperature = _category_temperature(logits.category[known], right.category[known])
+    policy = Policy(
+        category_temperature=temperature,
+        urgency_temperature=1.0 if logits.urgency is None else _urgency_temperature(logits.urgency, right.urgency),
+    )
+    probabilities = policy.category_probabilities(logits.category[known])
+    correct = probabilities.argmax(axis=1) == right.category[known]
+    return policy.model_copy(update={"tiers": tiers(probabilities.max(axis=1), correct)})
+
+
+def _category_temperature(logits: NDArray[np.float32], right: Ints) -> float:
+    def loss(log_temperature: float) -> float:
+        policy = Policy(category_temperature=float(np.exp(log_temperature)))
+        chosen = policy.category_probabilities(logits)[np.arange(len(right)), right]
+        return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+    return _best(loss)
+
+
+def _urgency_temperature(logits: NDArray[np.float32], right: Ints) -> float:
+    known = right >= 0
+    if not known.any():
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        policy = Policy(urgency_temperature=float(np.exp(log_temperature)))
+        chosen = policy.urgency(logits[known]).probabilities[np.arange(known.sum()), right[known]]
+        return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+    return _best(loss)
+
+
+def _best(loss: "object") -> float:
+    found = minimize_scalar(loss, bounds=(COLDEST, HOTTEST), method="bounded")
+    return round(float(np.exp(found.x)), 4)
+
+
+def tiers(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[TierRule, ...]:
+    """Tiers from high to low: the lowest confidence from which answers are right as often as the tier promises.
+
+    A tier that no `FEWEST_ROWS` answers bear out is left out; what remains is low.
+    """
+    rules: list[TierRule] = []
+    above = 1.0
+    for tier, promise in (("high", HIGH_PRECISION), ("medium", MEDIUM_PRECISION)):
+        threshold = _threshold(confidence, correct, promise)
+        if threshold is not None and threshold < above:
+            rules.append(_rule(tier, threshold, above, confidence, correct))
+            above = threshold
+    return (*rules, _rule("low", 0.0, above, confidence, correct))
+
+
+def _threshold(confidence: NDArray[np.float64], correct: NDArray[np.bool_], promise: float) -> float | None:
+    order = np.argsort(-confidence, kind="stable")
+    precision = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero((precision >= promise) & (np.arange(1, len(order) + 1) >= FEWEST_ROWS))
+    return float(confidence[order][good[-1]]) if len(good) else None
+
+
+def _rule(tier: str, low: float, high: float, confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> TierRule:
+    inside = (confidence >= low) & ((confidence < high) | (high == 1.0))
+    rows = int(inside.sum())
+    precision = round(float(correct[inside].mean()), 4) if rows else None
+    return TierRule.model_validate({"tier": tier, "min_confidence": low, "precision": precision, "rows": rows})

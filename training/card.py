@@ -1,0 +1,89 @@
+"""The model card that travels in the bundle: what the model is, what it learned from and how far to trust it."""
+
+from collections.abc import Iterable, Sequence
+
+from earful import __version__
+from earful.policy import Policy
+from earful.taxonomy import Taxonomy
+from training.corpus import Corpus
+from training.evaluate import Report
+from training.settings import TrainSettings
+
+NAMES = {
+    "category_accuracy": "Category: accuracy",
+    "category_macro_f1": "Category: macro-F1",
+    "category_ece": "Category: expected calibration error",
+    "urgency_accuracy": "Urgency: accuracy",
+    "urgency_kappa": "Urgency: quadratic kappa",
+    "urgency_recall_high": "Urgency: recall at high or above",
+    "urgency_precision_high": "Urgency: precision at high or above",
+    "urgency_recall_critical": "Urgency: recall at critical",
+    "urgency_precision_critical": "Urgency: precision at critical",
+    "urgency_ece": "Urgency: expected calibration error",
+}
+
+
+def write(
+    settings: TrainSettings, taxonomy: Taxonomy, corpus: Corpus, policy: Policy, report: Report, measured_on: str
+) -> str:
+    """The card, in Markdown."""
+    return "\n\n".join(
+        [
+            f"# {settings.name}: categories of {taxonomy.name} {taxonomy.version}",
+            _about(settings, taxonomy, corpus),
+            f"## Measured on {report.rows:,} {measured_on}",
+            _table(("figure", "value"), [(NAMES[key], f"{value:.4f}") for key, value in report.metrics.items()]),
+            "## Tiers\n\nMeasured on the validation rows, which also set the thresholds.",
+            _tiers(policy),
+            "## By category",
+            _table(
+                ("category", "precision", "recall", "F1", "rows"),
+                [
+                    (k, f"{m.precision:.3f}", f"{m.recall:.3f}", f"{m.f1:.3f}", m.rows)
+                    for k, m in report.by_category.items()
+                ],
+            ),
+            _limits(taxonomy, corpus),
+        ]
+    )
+
+
+def _about(settings: TrainSettings, taxonomy: Taxonomy, corpus: Corpus) -> str:
+    return (
+        f"Fine-tuned from `{settings.base_model}` by Earful {__version__} on {len(corpus.train):,} rows, with "
+        f"{len(corpus.validation):,} for stopping and calibration. {corpus.duplicates:,} duplicates and "
+        f"{corpus.near_duplicates:,} near-duplicates were removed.\n\n"
+        f"Data `{corpus.data_hash}`, taxonomy `{taxonomy.digest}`."
+    )
+
+
+def _tiers(policy: Policy) -> str:
+    rows = [
+        (
+            rule.tier,
+            f"{rule.min_confidence:.3f}",
+            "none" if rule.precision is None else f"{rule.precision:.3f}",
+            rule.rows,
+        )
+        for rule in policy.tiers
+    ]
+    return _table(("tier", "from confidence", "precision", "rows"), rows)
+
+
+def _limits(taxonomy: Taxonomy, corpus: Corpus) -> str:
+    seen = {example.category for example in corpus.train}
+    unseen = [name for name in taxonomy.names if name not in seen]
+    lines = [
+        "## Limits\n",
+        "- It answers with one of its categories whatever it is sent; it does not know its own limits yet.",
+    ]
+    if unseen:
+        lines.append(f"- No row taught it these categories: {', '.join(unseen)}.")
+    if not any(example.urgency for example in corpus.train):
+        lines.append("- It was trained without urgency labels and gives no urgency.")
+    return "\n".join(lines) + "\n"
+
+
+def _table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

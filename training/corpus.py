@@ -1,0 +1,214 @@
+"""From examples to a corpus: duplicates removed, and a split that nothing straddles."""
+
+import dataclasses
+import hashlib
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from datasketch import MinHash, MinHashLSH
+from scipy.cluster.hierarchy import DisjointSet
+
+from earful.errors import InputError
+from earful.text import normalise
+from training.settings import TrainSettings
+from training.sources import SPLITS, Example
+
+SHINGLE = 5  # characters; short enough for texts of ten words
+SAME = 0.9  # Jaccard similarity of shingles from which two texts count as one and the later one goes
+ALIKE = 0.7  # … from which they are kept on the same side of the split
+PERMUTATIONS = 64  # standard error of an estimated similarity about 0.06; candidates are checked exactly
+FEWEST = 3  # groups that a label must have before one is kept back
+
+Group = list[int]  # indices of examples that must stay together
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a run learns from and is measured on.
+
+    `conflicts` counts texts that came with more than one label (the commonest was kept), `straddling` the groups that
+    the caller's own split tears apart. `data_hash` is of texts, labels and sides, whatever files they came from.
+    """
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    duplicates: int
+    near_duplicates: int
+    conflicts: int
+    straddling: int
+    data_hash: str
+
+
+def build(examples: Sequence[Example], test: Sequence[Example], settings: TrainSettings) -> Corpus:
+    """De-duplicate and split. `test` are the caller's own test rows: none is removed for being alike.
+
+    Raises `InputError` if too little is left to train on.
+    """
+    given = [dataclasses.replace(example, split="test") for example in test]
+    unique, conflicts = _drop_exact([*given, *_measured_first(examples)])
+    kept, pairs = _drop_near(unique)
+    groups = _groups(kept, pairs)
+    sides = [example.split for example in kept]
+    straddling = sum(len({sides[n] for n in group}) > 1 for group in groups)
+    by_side = {side: tuple(kept[n] for n in numbers) for side, numbers in _assign(kept, groups, settings).items()}
+    _check(by_side)
+    return Corpus(
+        train=by_side["train"],
+        validation=by_side["validation"],
+        test=by_side["test"],
+        duplicates=len(examples) + len(test) - len(unique),
+        near_duplicates=len(unique) - len(kept),
+        conflicts=conflicts,
+        straddling=straddling,
+        data_hash=_hash(by_side),
+    )
+
+
+def _measured_first(examples: Iterable[Example]) -> list[Example]:
+    """Rows that are to be measured on come first, so that of two duplicates it is the training row that goes."""
+    rank = {"test": 0, "validation": 1}
+    return sorted(examples, key=lambda example: rank.get(example.split or "", 2))
+
+
+def _key(example: Example) -> str:
+    return normalise(example.feedback.text).casefold()
+
+
+def _label(example: Example) -> tuple[str | None, str | None]:
+    return example.category, example.urgency
+
+
+def _drop_exact(examples: Sequence[Example]) -> tuple[list[Example], int]:
+    """One example for each text, and how many texts had several labels."""
+    copies: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        copies[_key(example)].append(example)
+    conflicts = sum(len({_label(example) for example in same}) > 1 for same in copies.values())
+    return [_most_common(same) for same in copies.values()], conflicts
+
+
+def _most_common(same: Sequence[Example]) -> Example:
+    """The first copy with the commonest label, among those on the side that counts most."""
+    side = [example for example in same if example.split == same[0].split]
+    label, _ = Counter(map(_label, side)).most_common(1)[0]
+    return next(example for example in side if _label(example) == label)
+
+
+def _shingles(example: Example) -> frozenset[str]:
+    text = _key(example)
+    return frozenset(text[n : n + SHINGLE] for n in range(max(1, len(text) - SHINGLE + 1)))
+
+
+def _drop_near(examples: Sequence[Example]) -> tuple[list[Example], list[Pair]]:
+    """Drop what nearly repeats an earlier example, and pair what is merely alike.
+
+    A near-duplicate with another label stays, since the one word that differs may be what matters; so does one that
+    the caller gave to test on. What is dropped is not looked up again, so a form letter sent a thousand times costs
+    a thousand look-ups, not a million comparisons.
+    """
+    shingles = [_shingles(example) for example in examples]
+    hashes = MinHash.generator(([piece.encode() for piece in pieces] for pieces in shingles), num_perm=PERMUTATIONS)
+    index = MinHashLSH(threshold=ALIKE, num_perm=PERMUTATIONS)
+    kept: list[int] = []
+    pairs: list[Pair] = []
+    for n, minhash in enumerate(hashes):
+        near = {other: _jaccard(shingles[n], shingles[other]) for other in index.query(minhash)}
+        repeats = any(like >= SAME and _label(examples[n]) == _label(examples[other]) for other, like in near.items())
+        if repeats and examples[n].split != "test":
+            continue
+        pairs += [(other, n) for other, like in near.items() if like >= ALIKE]
+        index.insert(n, minhash)
+        kept.append(n)
+    place = {n: position for position, n in enumerate(kept)}
+    return [examples[n] for n in kept], [(place[first], place[later]) for first, later in pairs]
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / len(one | other)
+
+
+def _groups(examples: Sequence[Example], pairs: Iterable[Pair]) -> list[Group]:
+    """Examples that are alike or of one customer, together."""
+    joined = DisjointSet(range(len(examples)))
+    for first, later in pairs:
+        joined.merge(first, later)
+    first_of: dict[str, int] = {}
+    for n, example in enumerate(examples):
+        if customer := example.feedback.customer_id:
+            joined.merge(first_of.setdefault(customer, n), n)
+    return [sorted(subset) for subset in joined.subsets()]
+
+
+def _assign(examples: Sequence[Example], groups: Sequence[Group], settings: TrainSettings) -> dict[str, list[int]]:
+    """Indices by side: the caller's where given; otherwise whole groups are taken from what is left to training."""
+    sides: dict[str, list[int]] = {side: [] for side in SPLITS}
+    for n, example in enumerate(examples):
+        sides[example.split or "train"].append(n)
+    for side, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
+        if not sides[side]:
+            free = set(sides["train"])
+            wanted = min(round(fraction * len(examples)), settings.max_kept)
+            own = [part for group in groups if (part := [n for n in group if n in free])]
+            sides[side] = _take(examples, own, wanted, settings)
+            sides["train"] = sorted(free.difference(sides[side]))
+    return sides
+
+
+def _take(examples: Sequence[Example], groups: list[Group], wanted: int, settings: TrainSettings) -> list[int]:
+    """At least `wanted` examples in whole groups: the newest, or evenly over the labels."""
+    if settings.split == "time":
+        return _fill(sorted(groups, key=lambda group: _first_moment(examples, group), reverse=True), wanted)
+    order = random.Random(settings.seed)
+    shuffled = order.sample(groups, len(groups))
+    counts = Counter(_label(examples[group[0]]) for group in groups)
+    common = [group for group in shuffled if counts[_label(examples[group[0]])] >= FEWEST]
+    by_label = sorted(common, key=lambda group: str(_label(examples[group[0]])))
+    size = sum(map(len, by_label))
+    step = max(1, size // wanted) if wanted else 1
+    return _fill([group for offset in range(step) for group in by_label[offset::step]], wanted)
+
+
+def _fill(groups: Iterable[Group], wanted: int) -> list[int]:
+    taken: list[int] = []
+    for group in groups:
+        if len(taken) >= wanted:
+            break
+        taken += group
+    return sorted(taken)
+
+
+def _first_moment(examples: Sequence[Example], group: Group) -> datetime:
+    """When a group began: a conversation belongs to the time of its first message."""
+    moments = []
+    for n in group:
+        moment = examples[n].feedback.created_at
+        if moment is None:
+            raise InputError(
+                f"{examples[n].source} row {examples[n].row}: has no date, and --split time needs one in every row; "
+                "name the column with --created-at-column"
+            )
+        moments.append(moment)
+    return min(moments)
+
+
+def _check(sides: Mapping[str, Sequence[Example]]) -> None:
+    rows = sum(map(len, sides.values()))
+    categories = {example.category for example in sides["train"]} - {None}
+    if len(categories) < 2:
+        raise InputError(f"{rows} usable rows hold {len(categories)} categories to learn; there must be at least two")
+    if not any(example.category for example in sides["validation"]):
+        raise InputError(f"{rows} usable rows are too few to keep some back for validation; about 50 is the least")
+
+
+def _hash(sides: Mapping[str, Sequence[Example]]) -> str:
+    lines = sorted(
+        "\x1f".join((side, _key(example), example.category or "", example.urgency or ""))
+        for side, examples in sides.items()
+        for example in examples
+    )
+    return "sha256:" + hashlib.sha256("\x1e".join(lines).encode()).hexdigest()

@@ -1,0 +1,205 @@
+"""Evaluation: how good a bundle is on labelled feedback, through the same Tagger that serves."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, precision_recall_fscore_support
+
+from earful.policy import Policy
+from earful.tagger import Logits, Tagger
+from earful.taxonomy import URGENCIES
+from training.calibrate import Answers, answers
+from training.sources import Example
+
+ECE_BINS = 15  # Guo et al. 2017
+CHUNK = 2048  # feedback per call, so that progress can be shown
+WORST = 50
+MISTAKE_CHARS = 300
+HIGH, CRITICAL = URGENCIES.index("high"), URGENCIES.index("critical")
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ClassMetrics(_Part):
+    """How well one category is told apart; `rows` is how often it is right."""
+
+    precision: float
+    recall: float
+    f1: float
+    rows: int
+
+
+class GroupMetrics(_Part):
+    """Accuracy of category and urgency in one channel or one tier; None where there was nothing to measure."""
+
+    category_accuracy: float | None
+    urgency_accuracy: float | None
+    rows: int
+
+
+class Mistake(_Part):
+    """A wrong answer, the surest first; `text` is its beginning."""
+
+    source: str
+    row: int
+    text: str
+    right: str
+    answered: str
+    confidence: float
+
+
+class Report(_Part):
+    """Everything measured. `metrics` are the figures of the whole; figures of a head without labels are left out."""
+
+    rows: int
+    metrics: dict[str, float]
+    by_category: dict[str, ClassMetrics]
+    by_channel: dict[str, GroupMetrics]
+    by_tier: dict[str, GroupMetrics]
+    mistakes: tuple[Mistake, ...]
+
+
+class Answered(_Part):
+    """A bundle's answers: probabilities (n, categories), urgency level, and probabilities (n, levels), or None."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    category: Floats
+    level: Ints | None
+    urgency: Floats | None
+
+
+def run(tagger: Tagger, examples: Sequence[Example], progress: Callable[[int], None] = lambda _: None) -> Logits:
+    """The bundle's raw answers; `progress` is told how many more are done."""
+    parts = []
+    for start in range(0, len(examples), CHUNK):
+        chunk = examples[start : start + CHUNK]
+        parts.append(tagger.logits([example.feedback.text for example in chunk]))
+        progress(len(chunk))
+    urgency = [part.urgency for part in parts if part.urgency is not None]
+    return Logits(np.concatenate([part.category for part in parts]), np.concatenate(urgency) if urgency else None)
+
+
+def answer(logits: Logits, policy: Policy) -> Answered:
+    """Raw answers as a policy decides them."""
+    decided = None if logits.urgency is None else policy.urgency(logits.urgency)
+    return Answered(
+        category=policy.category_probabilities(logits.category),
+        level=None if decided is None else decided.level,
+        urgency=None if decided is None else decided.probabilities,
+    )
+
+
+def report(logits: Logits, policy: Policy, names: Sequence[str], examples: Sequence[Example]) -> Report:
+    """Measure raw answers, decided by a policy, against the labels; `names` are the categories in their order."""
+    answered = answer(logits, policy)
+    right = answers(examples, names)
+    tiers = [policy.tier(confidence) for confidence in answered.category.max(axis=1)]
+    channels = [example.feedback.channel or "unknown" for example in examples]
+    return Report(
+        rows=len(examples),
+        metrics=metrics(answered, right),
+        by_category=_by_category(answered, right, names),
+        by_channel=_by_group(answered, right, channels),
+        by_tier=_by_group(answered, right, tiers),
+        mistakes=_mistakes(answered, right, examples, names),
+    )
+
+
+def metrics(answered: Answered, right: Answers) -> dict[str, float]:
+    """Accuracy, macro-F1 and calibration error of the category; kappa, recalls and calibration error of the urgency."""
+    found: dict[str, float] = {}
+    known = right.category >= 0
+    if known.any():
+        truth, probabilities = right.category[known], answered.category[known]
+        chosen = probabilities.argmax(axis=1)
+        found["category_accuracy"] = float(accuracy_score(truth, chosen))
+        found["category_macro_f1"] = float(f1_score(truth, chosen, average="macro", labels=np.unique(truth)))
+        found["category_ece"] = calibration_error(probabilities.max(axis=1), chosen == truth)
+    known = right.urgency >= 0
+    if answered.level is not None and answered.urgency is not None and known.any():
+        found |= _urgency_metrics(answered.level[known], answered.urgency[known], right.urgency[known])
+    return {name: round(value, 4) for name, value in found.items()}
+
+
+def _urgency_metrics(level: Ints, probabilities: Floats, truth: Ints) -> dict[str, float]:
+    every = list(range(len(URGENCIES)))
+    confidence = probabilities[np.arange(len(level)), level]
+    found = {
+        "urgency_accuracy": float(accuracy_score(truth, level)),
+        "urgency_ece": calibration_error(confidence, level == truth),
+    }
+    if len(set(truth)) > 1:  # kappa of a single level is undefined
+        found["urgency_kappa"] = float(cohen_kappa_score(truth, level, weights="quadratic", labels=every))
+    for name, floor in (("high", HIGH), ("critical", CRITICAL)):
+        if (truth >= floor).any():
+            found[f"urgency_recall_{name}"] = float((level[truth >= floor] >= floor).mean())
+        if (level >= floor).any():
+            found[f"urgency_precision_{name}"] = float((truth[level >= floor] >= floor).mean())
+    return found
+
+
+def calibration_error(confidence: Floats, correct: NDArray[np.bool_]) -> float:
+    """Expected calibration error: the mean gap between confidence and accuracy over `ECE_BINS` equal bins."""
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    gaps = [abs(confidence[bins == n].mean() - correct[bins == n].mean()) * (bins == n).mean() for n in np.unique(bins)]
+    return float(sum(gaps))
+
+
+def _by_category(answered: Answered, right: Answers, names: Sequence[str]) -> dict[str, ClassMetrics]:
+    known = right.category >= 0
+    if not known.any():
+        return {}
+    truth, chosen = right.category[known], answered.category[known].argmax(axis=1)
+    every = list(range(len(names)))
+    columns = precision_recall_fscore_support(truth, chosen, labels=every, zero_division=0.0)
+    return {
+        names[n]: ClassMetrics(precision=round(p, 4), recall=round(r, 4), f1=round(f, 4), rows=int(rows))
+        for n, (p, r, f, rows) in enumerate(zip(*columns, strict=True))
+        if rows
+    }
+
+
+def _by_group(answered: Answered, right: Answers, groups: Sequence[str]) -> dict[str, GroupMetrics]:
+    labels = np.array(groups)
+    return {group: _group(answered, right, labels == group) for group in sorted(set(groups))}
+
+
+def _group(answered: Answered, right: Answers, inside: NDArray[np.bool_]) -> GroupMetrics:
+    category, urgency = inside & (right.category >= 0), inside & (right.urgency >= 0)
+    chosen = answered.category.argmax(axis=1)
+    return GroupMetrics(
+        category_accuracy=_share(chosen[category] == right.category[category]),
+        urgency_accuracy=None if answered.level is None else _share(answered.level[urgency] == right.urgency[urgency]),
+        rows=int(inside.sum()),
+    )
+
+
+def _share(hits: NDArray[np.bool_]) -> float | None:
+    return round(float(hits.mean()), 4) if len(hits) else None
+
+
+def _mistakes(
+    answered: Answered, right: Answers, examples: Sequence[Example], names: Sequence[str]
+) -> tuple[Mistake, ...]:
+    chosen, confidence = answered.category.argmax(axis=1), answered.category.max(axis=1)
+    wrong = np.flatnonzero((right.category >= 0) & (chosen != right.category))
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:WORST]
+    return tuple(
+        Mistake(
+            source=examples[n].source,
+            row=examples[n].row,
+            text=examples[n].feedback.text[:MISTAKE_CHARS],
+            right=names[right.category[n]],
+            answered=names[chosen[n]],
+            confidence=round(float(confidence[n]), 4),
+        )
+        for n in worst
+    )

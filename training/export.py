@@ -1,0 +1,130 @@
+"""Export: the trained network as an int8 ONNX model, and proof that it still answers as the trained one did."""
+
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor, nn
+
+from earful.errors import ParityError
+from earful.policy import Policy
+from earful.tagger import Logits
+from earful.taxonomy import URGENCIES
+from training.calibrate import Answers
+from training.evaluate import answer, metrics
+from training.network import FeedbackNetwork
+
+OPSET = 17
+MOST_DISAGREEMENT = 0.01  # of labels
+MOST_LOSS = 0.005  # of any metric; a calibration error is worse when it rises
+ROUNDING = 1e-9
+
+
+class _Windows(nn.Module):
+    """What is exported: logits of each window, with as many outputs as there are heads."""
+
+    def __init__(self, network: FeedbackNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part for part in self.network.windows(input_ids, attention_mask) if part is not None)
+
+
+def to_onnx(network: FeedbackNetwork) -> bytes:
+    """The network as ONNX: `input_ids` and `attention_mask` (windows, tokens) to `category` and maybe `urgency`.
+
+    Weights are int8, activations are quantised to uint8 as they come: signed ones are twenty times slower here.
+    """
+    outputs = ["category"] + (["urgency"] if network.urgency is not None else [])
+    with tempfile.TemporaryDirectory(prefix="earful-export-") as name:
+        folder = Path(name)
+        _export(network, folder / "full.onnx", outputs)
+        quant_pre_process(folder / "full.onnx", folder / "clean.onnx", skip_symbolic_shape=True)
+        quantize_dynamic(
+            folder / "clean.onnx",
+            folder / "int8.onnx",
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=False,
+        )
+        return (folder / "int8.onnx").read_bytes()
+
+
+def _export(network: FeedbackNetwork, path: Path, outputs: Sequence[str]) -> None:
+    """With the older exporter: what the newer one writes cannot be quantised by onnxruntime."""
+    ids = torch.ones(2, 8, dtype=torch.long)
+    axes = {name: {0: "windows", 1: "tokens"} for name in ("input_ids", "attention_mask")}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # deprecation of the exporter, and tracing constants that are constant
+        torch.onnx.export(
+            _Windows(network).eval().cpu().float(),
+            (ids, torch.ones_like(ids)),
+            str(path),
+            input_names=["input_ids", "attention_mask"],
+            output_names=list(outputs),
+            dynamic_axes={**axes, **{name: {0: "windows"} for name in outputs}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+class Parity(NamedTuple):
+    """How far two models agree: share of rows with the same labels, and each metric's change (exported - trained)."""
+
+    category_agreement: float
+    urgency_agreement: float | None
+    changes: Mapping[str, float]
+
+
+def parity(trained: Logits, exported: Logits, right: Answers, policy: Policy) -> Parity:
+    """Compare two models' answers to the same rows."""
+    before, after = answer(trained, policy), answer(exported, policy)
+    old, new = metrics(before, right), metrics(after, right)
+    return Parity(
+        category_agreement=_same(before.category.argmax(axis=1), after.category.argmax(axis=1)),
+        urgency_agreement=None if before.level is None or after.level is None else _same(before.level, after.level),
+        changes={name: round(new.get(name, 0.0) - value, 4) for name, value in old.items()},
+    )
+
+
+def check_parity(found: Parity, right: Answers) -> None:
+    """Raises `ParityError` if labels disagree on more than 1% of the rows or a metric falls by more than half a point.
+
+    Where half a point is less than two rows of those behind a metric, two rows are allowed: one row more or less is
+    chance, not a worse model.
+    """
+    rows = len(right.category)
+    allowed = max(MOST_DISAGREEMENT, 1.0 / rows) + ROUNDING
+    problems = [
+        f"{name} labels agree on only {agreement:.2%} of {rows} validation rows"
+        for name, agreement in (("category", found.category_agreement), ("urgency", found.urgency_agreement))
+        if agreement is not None and 1.0 - agreement > allowed
+    ]
+    problems += [
+        f"{name} changes by {change:+.4f}"
+        for name, change in found.changes.items()
+        if (change if name.endswith("_ece") else -change) > max(MOST_LOSS, 2.0 / _rows_behind(name, right)) + ROUNDING
+    ]
+    if problems:
+        raise ParityError("the int8 model does not answer as the trained one: " + "; ".join(problems))
+
+
+def _rows_behind(metric: str, right: Answers) -> int:
+    """How many rows a metric is the mean of."""
+    for level, name in enumerate(URGENCIES):
+        if metric.endswith(f"_{name}"):
+            return max(1, int((right.urgency >= level).sum()))
+    labels = right.urgency if metric.startswith("urgency") else right.category
+    return max(1, int((labels >= 0).sum()))
+
+
+def _same(one: NDArray[np.integer], other: NDArray[np.integer]) -> float:
+    return float((one == other).mean())

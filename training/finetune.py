@@ -1,0 +1,142 @@
+"""Fine-tuning: transformers' Trainer on windows of text, batches grouped by length, the best epoch kept."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from numpy.typing import NDArray
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
+from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
+
+from earful.tagger import Logits
+from earful.taxonomy import URGENCIES
+from earful.text import Windower, normalise
+from training.encoders import Encoder
+from training.network import IGNORED, Collator, FeedbackNetwork
+from training.settings import TrainSettings
+from training.sources import Example
+
+SHORT_STEPS, LONG_STEPS = 600, 6000  # optimiser steps that small and large data are given, as near as epochs allow
+FEWEST_EPOCHS, MOST_EPOCHS = 2, 20
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network, its answers to the validation rows, and the metrics of each epoch."""
+
+    network: FeedbackNetwork
+    validation: Logits
+    history: tuple[Mapping[str, float], ...]
+    epochs: int
+
+
+def dataset(
+    examples: Sequence[Example], windower: Windower, categories: Sequence[str], longest: int | None = None
+) -> Dataset:
+    """Examples as token windows and label indices; `longest` bounds the windows that one example gives."""
+    index = {name: n for n, name in enumerate(categories)}
+    windows = [some[:longest] for some in windower([normalise(example.feedback.text) for example in examples])]
+    levels: dict[str | None, int] = {level: n for n, level in enumerate(URGENCIES)}
+    columns = {
+        "windows": windows,
+        "category": [index.get(example.category or "", IGNORED) for example in examples],
+        "urgency": [levels.get(example.urgency, IGNORED) for example in examples],
+        "length": [sum(map(len, some)) for some in windows],
+    }
+    return Dataset.from_dict(columns)
+
+
+def fit(
+    encoder: Encoder,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    categories: Sequence[str],
+    settings: TrainSettings,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Fitted:
+    """Fine-tune one network and keep its best epoch by validation loss. Same seed and machine, same result."""
+    set_seed(settings.seed)
+    windower = Windower(encoder.tokenizer, min(settings.window_tokens, encoder.longest), settings.window_overlap)
+    levels = len(URGENCIES) if any(example.urgency for example in train) else 0
+    network = FeedbackNetwork(encoder.model, len(categories), levels, settings.label_smoothing)
+    rows = dataset(train, windower, categories, settings.train_windows)
+    checks = dataset(validation, windower, categories)
+    epochs = settings.epochs or _epochs(len(train), settings.batch_size)
+    with tempfile.TemporaryDirectory(prefix="earful-train-") as folder:
+        trainer = Trainer(
+            model=network,
+            args=_arguments(settings, epochs, folder),
+            train_dataset=rows,
+            eval_dataset=checks,
+            data_collator=Collator(encoder.pad_id),
+            optimizers=(_optimizer(network, settings), None),
+            callbacks=[EarlyStoppingCallback(settings.patience), *callbacks],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+        trainer.train()
+        logits = _logits(trainer.predict(checks).predictions)
+    history = tuple(entry for entry in trainer.state.log_history if "epoch" in entry)
+    return Fitted(network.eval(), logits, history, epochs)
+
+
+def _epochs(rows: int, batch_size: int) -> int:
+    """Enough passes that few rows get `SHORT_STEPS` steps, fewer as the data grows, within bounds."""
+    steps = max(1, rows // batch_size)
+    return int(np.clip(round(SHORT_STEPS / steps), 8 if steps * 8 <= LONG_STEPS else FEWEST_EPOCHS, MOST_EPOCHS))
+
+
+def _arguments(settings: TrainSettings, epochs: int, folder: str) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=0.1,
+        max_grad_norm=1.0,
+        bf16=_has_bf16(),
+        use_cpu=not torch.accelerator.is_available(),
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_only_model=True,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="loss",
+        greater_is_better=False,
+        label_names=["category", "urgency"],
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        seed=settings.seed,
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+def _has_bf16() -> bool:
+    """Whether this machine is faster in bfloat16: a GPU that can, or a processor with the instructions."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _optimizer(network: FeedbackNetwork, settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW; the heads, which start from nothing, learn faster than the encoder, which does not."""
+    inside = list(network.encoder.parameters())
+    known = {id(parameter) for parameter in inside}
+    heads = [parameter for parameter in network.parameters() if id(parameter) not in known]
+    groups = [{"params": inside, "lr": settings.learning_rate}, {"params": heads, "lr": settings.head_rate}]
+    return torch.optim.AdamW(groups, weight_decay=0.01)
+
+
+def _logits(predictions: Any) -> Logits:
+    parts: tuple[NDArray[np.float32], ...] = predictions if isinstance(predictions, tuple) else (predictions,)
+    return Logits(parts[0], parts[1] if len(parts) > 1 else None)

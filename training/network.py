@@ -1,0 +1,123 @@
+"""The network that is trained: one encoder, one head for each question asked of a feedback."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+IGNORED = -100  # the label of a row that does not have one; cross_entropy's own convention
+
+
+class Logits(NamedTuple):
+    """`category` (n, categories) and `urgency` (n, levels - 1), one of which may be absent.
+
+    Urgency column k is the log odds of a level above k, so columns fall from left to right.
+    """
+
+    category: Tensor
+    urgency: Tensor | None
+
+
+class OrdinalHead(nn.Module):
+    """One score and ordered cut points: the cumulative link model of McCullagh (1980)."""
+
+    def __init__(self, width: int, levels: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, 1)
+        self.first = nn.Parameter(torch.tensor(-1.0))
+        self.steps = nn.Parameter(torch.full((levels - 2,), 1.0))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (n, width) → log odds of being above each level but the last (n, levels - 1)."""
+        rises = torch.cumsum(functional.softplus(self.steps), dim=0)
+        cuts = torch.cat([self.first.reshape(1), self.first + rises])
+        logits: Tensor = self.score(features) - cuts
+        return logits
+
+
+class FeedbackNetwork(nn.Module):
+    """Mean-pooled encoder with a category head and, if `levels` is not 0, an ordinal urgency head.
+
+    A long feedback comes as several windows, each answered on its own. The heads are linear, so the mean of the
+    windows' logits, weighted by their tokens, is the head's answer to the mean over all tokens of the feedback.
+    """
+
+    def __init__(self, encoder: nn.Module, categories: int, levels: int, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        self.encoder = encoder
+        self.dropout = nn.Dropout(0.1)
+        self.category = nn.Linear(width, categories)
+        self.urgency = OrdinalHead(width, levels) if levels else None
+        self.label_smoothing = label_smoothing
+
+    def windows(self, input_ids: Tensor, attention_mask: Tensor) -> Logits:
+        """Logits of every window by itself; both inputs are (windows, tokens). This is what is exported."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        pooled = self.dropout((hidden * mask).sum(1) / mask.sum(1))
+        return Logits(self.category(pooled), self.urgency(pooled) if self.urgency is not None else None)
+
+    def forward(
+        self, category: Tensor, urgency: Tensor, input_ids: Tensor, attention_mask: Tensor, document: Tensor
+    ) -> dict[str, Any]:
+        """Loss and logits of n documents; `document` (windows,) says which document each window belongs to.
+
+        `category` and `urgency` (n,) hold label indices, `IGNORED` where a row has none.
+        """
+        by_window = self.windows(input_ids, attention_mask)
+        weight = attention_mask.sum(1).float()
+        n = category.shape[0]
+        logits = Logits(*(None if part is None else _merge(part, weight, document, n) for part in by_window))  # type: ignore[arg-type]
+        output: dict[str, Any] = {"loss": self._loss(logits, category, urgency), "category": logits.category}
+        if logits.urgency is not None:
+            output["urgency"] = logits.urgency
+        return output
+
+    def _loss(self, logits: Logits, category: Tensor, urgency: Tensor) -> Tensor:
+        known = category != IGNORED
+        loss = logits.category.sum() * 0.0  # keeps every head in the graph when a batch has no label for it
+        if known.any():
+            loss = loss + functional.cross_entropy(
+                logits.category[known], category[known], label_smoothing=self.label_smoothing
+            )
+        if logits.urgency is not None:
+            loss = loss + _ordinal_loss(logits.urgency, urgency)
+        return loss
+
+
+def _merge(logits: Tensor, weight: Tensor, document: Tensor, n: int) -> Tensor:
+    """Token-weighted mean of the windows' logits (windows, k) → (n, k)."""
+    logits = logits.float()
+    total = logits.new_zeros(n, logits.shape[1]).index_add(0, document, logits * weight.unsqueeze(1))
+    return total / weight.new_zeros(n).index_add(0, document, weight).unsqueeze(1)
+
+
+def _ordinal_loss(logits: Tensor, levels: Tensor) -> Tensor:
+    known = levels != IGNORED
+    if not known.any():
+        return logits.sum() * 0.0
+    above = levels[known].unsqueeze(1) > torch.arange(logits.shape[1], device=levels.device)
+    return functional.binary_cross_entropy_with_logits(logits[known], above.float())
+
+
+class Collator:
+    """Stacks feedback of different lengths into one batch of windows, padded to the longest."""
+
+    def __init__(self, pad_id: int) -> None:
+        self.pad_id = pad_id
+
+    def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        """Items as `finetune.dataset` gives them → the arguments of `FeedbackNetwork.forward`."""
+        windows = [torch.tensor(ids) for item in items for ids in item["windows"]]
+        ids = nn.utils.rnn.pad_sequence(windows, batch_first=True, padding_value=self.pad_id)
+        lengths = torch.tensor([len(window) for window in windows])
+        return {
+            "category": torch.tensor([item["category"] for item in items]),
+            "urgency": torch.tensor([item["urgency"] for item in items]),
+            "input_ids": ids,
+            "attention_mask": (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long(),
+            "document": torch.tensor([n for n, item in enumerate(items) for _ in item["windows"]]),
+        }

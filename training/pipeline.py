@@ -1,0 +1,238 @@
+"""The walk of one training run: read, build the corpus, fit, export, calibrate, evaluate, record, register."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from accelerate import PartialState
+
+from earful import bundle as bundles
+from earful import taxonomy as taxonomies
+from earful.bundle import Labels, SmokeAnswer, TaxonomyRef, Windows
+from earful.errors import InputError
+from earful.policy import Policy
+from earful.settings import RegistrySettings
+from earful.tagger import Logits, Tagger
+from earful.taxonomy import URGENCIES, Taxonomy
+from training import card, corpus, encoders, evaluate, export, finetune, sources, tracking
+from training.calibrate import answers, calibrate
+from training.corpus import Corpus
+from training.encoders import Encoder
+from training.evaluate import Report
+from training.export import Parity
+from training.finetune import Fitted
+from training.plots import draw
+from training.progress import Reporter, TrainingBar
+from training.registry import Registry
+from training.settings import TrainSettings
+from training.sources import Example, Reject, Source
+
+SMOKE_TEXTS = (
+    "I was charged twice this month and nobody answers the phone.",
+    "It stopped working yesterday. What should I do?",
+    "Thank you, everything is fine now!",
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything decided before the network sees a row."""
+
+    settings: TrainSettings
+    taxonomy: Taxonomy
+    corpus: Corpus
+    rejects: tuple[Reject, ...]
+    rejects_file: Path | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run made. `measured_on` says which rows `report` is about."""
+
+    bundle: Path
+    version: str
+    is_champion: bool
+    report: Report
+    measured_on: str
+    parity: Parity
+    rejected: int
+    rejects_file: Path | None
+
+
+def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporter) -> Trained | None:
+    """Run the whole walk. None in the helper processes of a distributed run, which only fit.
+
+    Raises an `EarfulError` for anything a person can mend; no bundle is written and no model registered then.
+    """
+    bundles.check_writable(settings.out)
+    prepared = prepare(settings, reporter)
+    encoder = encoders.load(settings.base_model)
+    if not PartialState().is_main_process:
+        _fit(prepared, encoder, Reporter())
+        return None
+    with tracking.start(registry) as run:
+        names = {
+            "name": prepared.taxonomy.name,
+            "version": prepared.taxonomy.version,
+            "digest": prepared.taxonomy.digest,
+        }
+        run.data(settings, prepared.corpus, names, len(prepared.rejects))
+        fitted = _fit(prepared, encoder, reporter)
+        run.epochs(fitted.history)
+        return _finish(prepared, encoder, fitted, run, Registry(registry), reporter)
+
+
+def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
+    """Read and check the data, write what was rejected, build the corpus. Raises `InputError`."""
+    taxonomy = taxonomies.load(settings.taxonomy) if settings.taxonomy else None
+    with reporter.bar("reading", None):
+        source = sources.read(settings.data, settings.columns, taxonomy, settings.encoding)
+        test = sources.read(settings.test, settings.columns, taxonomy, settings.encoding)
+    rejects = (*source.rejects, *test.rejects)
+    rejects_file = _write_rejects(rejects, settings.out)
+    _say_what_was_read(source, test, rejects, rejects_file, reporter)
+    if not source.examples:
+        raise InputError(f"{', '.join(settings.data)}: no row can be used; the first: {_first(source.rejects)}")
+    if settings.test and not test.examples:
+        raise InputError(f"{', '.join(settings.test)}: no row can be used; the first: {_first(test.rejects)}")
+    with reporter.bar("looking for duplicates, splitting", None):
+        made = corpus.build(source.examples, test.examples, settings)
+    _say_what_was_built(made, reporter)
+    labels = (e.category for e in (*made.train, *made.validation, *made.test) if e.category)
+    return Prepared(settings, taxonomy or taxonomies.from_labels(labels), made, rejects, rejects_file)
+
+
+def _first(rejects: Sequence[Reject]) -> str:
+    return f"row {rejects[0].row}: {rejects[0].reason}" if rejects else "there is none"
+
+
+def _write_rejects(rejects: Sequence[Reject], out: Path) -> Path | None:
+    """Beside the bundle, since a run may be refused before there is one."""
+    path = out.with_name(f"{out.name}.rejects.jsonl")
+    path.unlink(missing_ok=True)
+    if not rejects:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sources.write_rejects(rejects, path)
+    return path
+
+
+def _say_what_was_read(
+    source: Source, test: Source, rejects: Sequence[Reject], rejects_file: Path | None, reporter: Reporter
+) -> None:
+    reporter.say(f"read {len(source.examples) + len(test.examples):,} usable rows, rejected {len(rejects):,}")
+    for reason, count in Counter(reject.reason for reject in rejects).most_common(5):
+        reporter.say(f"  {count:,} × {reason}")
+    if rejects_file:
+        reporter.say(f"  all of them, by row: {rejects_file}")
+    strange = source.strange_channels + test.strange_channels
+    if strange:
+        names = ", ".join(f"“{name}” ({count:,})" for name, count in strange.most_common(3))
+        reporter.say(f"  channels that Earful does not know count as “other”: {names}")
+
+
+def _say_what_was_built(made: Corpus, reporter: Reporter) -> None:
+    reporter.say(
+        f"removed {made.duplicates:,} duplicates and {made.near_duplicates:,} near-duplicates; "
+        f"{len(made.train):,} rows to train, {len(made.validation):,} to validate, {len(made.test):,} to test"
+    )
+    if made.conflicts:
+        reporter.say(f"  {made.conflicts:,} texts came with more than one label; the commonest was kept")
+    if made.straddling:
+        reporter.say(f"  {made.straddling:,} groups (alike, or one customer) straddle the split that you gave")
+
+
+def _fit(prepared: Prepared, encoder: Encoder, reporter: Reporter) -> Fitted:
+    made = prepared.corpus
+    with reporter.bar("training", None) as bar:
+        callbacks = [TrainingBar(reporter, bar)]
+        return finetune.fit(encoder, made.train, made.validation, prepared.taxonomy.names, prepared.settings, callbacks)
+
+
+def _finish(
+    prepared: Prepared, encoder: Encoder, fitted: Fitted, run: tracking.Run, registry: Registry, reporter: Reporter
+) -> Trained:
+    """Export, calibrate, check, evaluate, write the bundle and register it."""
+    settings, made, names = prepared.settings, prepared.corpus, prepared.taxonomy.names
+    with reporter.bar("exporting", None):
+        content = _content(prepared, encoder, export.to_onnx(fitted.network))
+    with tempfile.TemporaryDirectory(prefix="earful-bundle-") as folder:
+        draft = Path(folder) / "draft"
+        bundles.write(draft, content, **_manifest(prepared, encoder, fitted, run.id))
+        tagger = Tagger.load(draft)
+    validation = _answer(tagger, made.validation, "validation", reporter)
+    right = answers(made.validation, names)
+    policy = calibrate(validation, right)
+    parity = export.parity(fitted.validation, validation, right, policy)
+    export.check_parity(parity, right)
+    measured = made.test or made.validation
+    measured_on = "test rows" if made.test else "validation rows (which also set the stopping point and the thresholds)"
+    logits = _answer(tagger, made.test, "test", reporter) if made.test else validation
+    report = evaluate.report(logits, policy, names, measured)
+    run.evaluation(report, measured_on, parity)
+    run.figures(draw(evaluate.answer(logits, policy), answers(measured, names), names))
+    content[bundles.POLICY] = policy.model_dump_json(indent=2).encode()
+    content[bundles.CARD] = card.write(settings, prepared.taxonomy, made, policy, report, measured_on).encode()
+    extra = {"metrics": report.metrics, "smoke": _smoke(tagger, policy)}
+    bundles.write(settings.out, content, **{**_manifest(prepared, encoder, fitted, run.id), **extra})
+    version, is_champion = _register(settings, run, registry, reporter)
+    return Trained(
+        settings.out, version, is_champion, report, measured_on, parity, len(prepared.rejects), prepared.rejects_file
+    )
+
+
+def _content(prepared: Prepared, encoder: Encoder, model: bytes) -> dict[str, bytes]:
+    """The files of a bundle, with a policy and a card that are yet to be written."""
+    encoder.tokenizer.no_truncation()
+    return {
+        bundles.MODEL: model,
+        bundles.TOKENIZER: encoder.tokenizer.to_str().encode(),
+        bundles.TAXONOMY: prepared.taxonomy.to_toml().encode(),
+        bundles.POLICY: Policy().model_dump_json().encode(),
+        bundles.CARD: b"",
+    }
+
+
+def _manifest(prepared: Prepared, encoder: Encoder, fitted: Fitted, run_id: str) -> dict[str, object]:
+    taxonomy, settings = prepared.taxonomy, prepared.settings
+    size = min(settings.window_tokens, encoder.longest)
+    return {
+        "base_model": encoder.name,
+        "taxonomy": TaxonomyRef(name=taxonomy.name, version=taxonomy.version, digest=taxonomy.digest),
+        "labels": Labels(category=taxonomy.names, urgency=URGENCIES if fitted.network.urgency is not None else ()),
+        "windows": Windows(size=size, overlap=settings.window_overlap, pad_id=encoder.pad_id),
+        "run_id": run_id,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "metrics": {},
+        "smoke": (),
+    }
+
+
+def _answer(tagger: Tagger, examples: Sequence[Example], label: str, reporter: Reporter) -> Logits:
+    with reporter.bar(f"answering {label} rows", len(examples)) as bar:
+        return evaluate.run(tagger, examples, bar.advance)
+
+
+def _smoke(tagger: Tagger, policy: Policy) -> tuple[SmokeAnswer, ...]:
+    """Answers that the bundle must give again wherever it is loaded; the texts are ours, never a customer's."""
+    names = tagger.bundle.taxonomy.names
+    found = []
+    for text in SMOKE_TEXTS:
+        probabilities = policy.category_probabilities(tagger.logits([text]).category)[0]
+        best = int(probabilities.argmax())
+        found.append(SmokeAnswer(text=text, category=names[best], confidence=round(float(probabilities[best]), 4)))
+    return tuple(found)
+
+
+def _register(settings: TrainSettings, run: tracking.Run, registry: Registry, reporter: Reporter) -> tuple[str, bool]:
+    """Register the bundle as challenger; as champion too if there is none or the caller asked for it."""
+    with reporter.bar("registering", None):
+        version = run.bundle(settings.out)
+        registry.challenge(version)
+        promoted = settings.promote or registry.champion() is None
+        if promoted:
+            registry.promote(version)
+    return version, promoted

@@ -1,0 +1,61 @@
+"""The figures that a run is logged with."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import ConfusionMatrixDisplay, PrecisionRecallDisplay
+
+from earful.taxonomy import URGENCIES
+from training.calibrate import Answers
+from training.evaluate import Answered
+
+BINS = 10
+
+
+def draw(answered: Answered, right: Answers, names: Sequence[str]) -> Mapping[str, Figure]:
+    """Confusion, reliability and precision-recall, by file name; those of a head without labels are left out."""
+    figures: dict[str, Figure] = {}
+    known = right.category >= 0
+    if known.any():
+        probabilities, truth = answered.category[known], right.category[known]
+        figures["category_confusion.png"] = _confusion(truth, probabilities.argmax(axis=1), names)
+        figures["category_reliability.png"] = _reliability(probabilities, truth)
+        figures["category_precision_recall.png"] = _precision_recall(probabilities, truth)
+    known = right.urgency >= 0
+    if answered.level is not None and known.any():
+        figures["urgency_confusion.png"] = _confusion(right.urgency[known], answered.level[known], URGENCIES)
+    return figures
+
+
+def _figure(size: float) -> tuple[Figure, "matplotlib.axes.Axes"]:
+    figure = Figure(figsize=(size, size), layout="constrained")  # no pyplot: nothing global, nothing to close
+    return figure, figure.add_subplot()
+
+
+def _confusion(truth: NDArray[np.int64], chosen: NDArray[np.int64], names: Sequence[str]) -> Figure:
+    figure, axes = _figure(max(6.0, 0.35 * len(names)))
+    ConfusionMatrixDisplay.from_predictions(
+        truth, chosen, labels=range(len(names)), display_labels=names, xticks_rotation="vertical",
+        include_values=len(names) <= 30, colorbar=False, cmap="Blues", ax=axes,
+    )  # fmt: skip
+    return figure
+
+
+def _reliability(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> Figure:
+    figure, axes = _figure(6.0)
+    correct = probabilities.argmax(axis=1) == truth
+    CalibrationDisplay.from_predictions(correct, probabilities.max(axis=1), n_bins=BINS, name="category", ax=axes)
+    axes.set(xlabel="confidence given", ylabel="share that was right")
+    return figure
+
+
+def _precision_recall(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> Figure:
+    """All (row, category) pairs together: the micro-averaged curve."""
+    figure, axes = _figure(6.0)
+    right = np.eye(probabilities.shape[1], dtype=int)[truth]
+    PrecisionRecallDisplay.from_predictions(right.ravel(), probabilities.ravel(), name="all categories", ax=axes)
+    return figure

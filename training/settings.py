@@ -1,0 +1,70 @@
+"""Every choice of a training run, in one frozen object that is made once and passed in."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+Fraction = Annotated[float, Field(ge=0.0, lt=0.5)]
+
+
+class Columns(BaseModel):
+    """Which column of the data holds what. Those with a None are used only if the data has a column of that name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str = "text"
+    category: str = "category"
+    urgency: str | None = None
+    id: str | None = None
+    created_at: str | None = None
+    customer_id: str | None = None
+    channel: str | None = None
+    split: str | None = None
+
+    def name(self, field: str) -> str:
+        """The column that holds `field`: the one given, or the one of the same name."""
+        return getattr(self, field) or field
+
+
+class TrainSettings(BaseModel):
+    """Settings of one run; docs/configuration.md is made from these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Annotated[tuple[str, ...], Field(min_length=1, description="Files, folders of files, or hub:NAME.")]
+    test: Annotated[
+        tuple[str, ...], Field(description="Rows to test on; without it a part of `data` is kept back.")
+    ] = ()
+    columns: Columns = Columns()
+    encoding: Annotated[str | None, Field(description="Encoding of CSV and JSON Lines; UTF-8 if not given.")] = None
+    taxonomy: Annotated[Path | None, Field(description="Taxonomy file; without it the labels are the categories.")] = (
+        None
+    )
+    base_model: Annotated[str, Field(description="Hugging Face encoder: `minilm`, an id or a folder.")] = "minilm"
+    out: Annotated[Path, Field(description="Folder of the bundle that is written.")] = Path("bundles/latest")
+
+    split: Annotated[Literal["group", "time"], Field(description="Keep rows back at random or the newest ones.")] = (
+        "group"
+    )
+    validation_fraction: Annotated[Fraction, Field(description="Part kept for stopping and calibration.")] = 0.1
+    test_fraction: Annotated[Fraction, Field(description="Part kept for the final figures.")] = 0.1
+    max_kept: Annotated[PositiveInt, Field(description="Most rows kept back for validation, and again for test.")] = (
+        2000
+    )
+
+    epochs: Annotated[
+        PositiveInt | None, Field(description="Passes over the data; chosen by its size if not given.")
+    ] = None
+    batch_size: Annotated[PositiveInt, Field(description="Feedback per step.")] = 32
+    learning_rate: Annotated[float, Field(gt=0, description="Peak rate of the encoder.")] = 2e-4
+    head_rate: Annotated[float, Field(gt=0, description="Peak rate of the heads.")] = 2e-3
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="Share of the target spread evenly.")] = 0.1
+    patience: Annotated[PositiveInt, Field(description="Epochs without a better validation loss before stopping.")] = 3
+    window_tokens: Annotated[int, Field(ge=16, le=512, description="Tokens per window.")] = 256
+    window_overlap: Annotated[int, Field(ge=0, description="Tokens shared by neighbouring windows.")] = 32
+    train_windows: Annotated[PositiveInt, Field(description="Windows of one feedback that a step reads.")] = 4
+    seed: Annotated[int, Field(ge=0, description="Same seed, same data, same machine: same model.")] = 0
+
+    name: Annotated[str, Field(description="Name of the registered model.")] = "earful"
+    promote: Annotated[bool, Field(description="Make it champion even if there is one.")] = False

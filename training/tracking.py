@@ -1,0 +1,109 @@
+"""What a run leaves in MLflow. One of the two files that import mlflow."""
+
+import importlib.metadata
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+
+from earful import bundle as bundles
+from earful.settings import DEFAULT_STORE, RegistrySettings
+from earful.tags import FLAT_COLUMNS
+from training.corpus import Corpus
+from training.evaluate import Report
+from training.export import Parity
+from training.registry import BUNDLE
+from training.settings import TrainSettings
+
+EXPERIMENT = "earful"
+ARTIFACTS = "mlruns/artifacts"  # of the default store
+PYFUNC = Path(__file__).with_name("pyfunc_model.py")
+SERVING = ("numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "tomli-w", "pandas")
+_TYPES = {str: "string", float: "double", int: "long"}
+
+
+class Run:
+    """One run being recorded."""
+
+    def __init__(self, run_id: str, name: str) -> None:
+        self.id = run_id
+        self._name = name
+
+    def data(self, settings: TrainSettings, corpus: Corpus, taxonomy: Mapping[str, str], rejected: int) -> None:
+        """Parameters, and what the data was."""
+        flat = {key: value for key, value in settings.model_dump(mode="json").items() if key != "columns"}
+        mlflow.log_params({key: str(value)[:500] for key, value in flat.items()})
+        mlflow.log_params({f"column_{key}": value for key, value in settings.columns.model_dump().items() if value})
+        mlflow.log_params({"data_hash": corpus.data_hash, **{f"taxonomy_{k}": v for k, v in taxonomy.items()}})
+        counts = {
+            "rows_train": len(corpus.train),
+            "rows_validation": len(corpus.validation),
+            "rows_test": len(corpus.test),
+            "rows_rejected": rejected,
+            "rows_duplicate": corpus.duplicates,
+            "rows_near_duplicate": corpus.near_duplicates,
+            "texts_with_several_labels": corpus.conflicts,
+        }
+        mlflow.log_metrics(counts)
+
+    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Losses and rates by epoch."""
+        for entry in history:
+            numbers = {key: value for key, value in entry.items() if isinstance(value, int | float)}
+            mlflow.log_metrics({f"epoch_{key}": value for key, value in numbers.items()}, step=int(entry["epoch"]))
+
+    def evaluation(self, report: Report, measured_on: str, parity: Parity) -> None:
+        """Final figures, what they were measured on, how the export agrees, tables and the worst mistakes."""
+        agreement = {
+            "parity_category_agreement": parity.category_agreement,
+            "parity_urgency_agreement": parity.urgency_agreement,
+        }
+        mlflow.log_param("measured_on", measured_on)
+        mlflow.log_metrics({**report.metrics, **{k: v for k, v in agreement.items() if v is not None}})
+        mlflow.log_dict(report.model_dump(mode="json"), "evaluation/report.json")
+        mistakes = [mistake.model_dump_json() for mistake in report.mistakes]
+        mlflow.log_text("\n".join(mistakes), "evaluation/mistakes.jsonl")
+
+    def figures(self, drawn: Mapping[str, Any]) -> None:
+        """Plots, by file name."""
+        for name, figure in drawn.items():
+            mlflow.log_figure(figure, f"evaluation/{name}")
+
+    def bundle(self, folder: Path) -> str:
+        """The bundle as plain artifacts, its card, and the registered pyfunc; returns the new version."""
+        mlflow.log_artifacts(str(folder), BUNDLE)
+        mlflow.log_artifact(str(folder / bundles.CARD))
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(PYFUNC),
+            artifacts={"bundle": str(folder)},
+            signature=_signature(),
+            pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in SERVING],
+            registered_model_name=self._name,
+        )
+        return str(logged.registered_model_version)
+
+
+def _signature() -> ModelSignature:
+    outputs = [ColSpec(_TYPES[kind], name, required=False) for name, kind in FLAT_COLUMNS.items()]
+    return ModelSignature(inputs=Schema([ColSpec("string", "text")]), outputs=Schema(outputs))
+
+
+@contextmanager
+def start(settings: RegistrySettings) -> Iterator[Run]:
+    """Record a run; one that ends in an exception is marked as failed."""
+    settings.prepare()
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    mlflow.set_registry_uri(settings.tracking_uri)
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        local = settings.tracking_uri == DEFAULT_STORE
+        mlflow.create_experiment(EXPERIMENT, artifact_location=Path(ARTIFACTS).absolute().as_uri() if local else None)
+    mlflow.set_experiment(EXPERIMENT)
+    with mlflow.start_run() as run:
+        yield Run(run.info.run_id, settings.name)

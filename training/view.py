@@ -1,0 +1,95 @@
+"""How results are shown: as tables for people, as JSON for machines."""
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from training.card import NAMES
+from training.evaluate import Report
+from training.pipeline import Trained
+from training.registry import Version
+
+CLASSES = 30  # more than this are cut from the table; --json has all
+
+
+def trained(made: Trained, name: str, as_json: bool) -> None:
+    """What a training run made."""
+    if as_json:
+        _json(
+            {
+                "bundle": str(made.bundle),
+                "version": made.version,
+                "champion": made.is_champion,
+                "metrics": made.report.metrics,
+                "measured_on": made.measured_on,
+                "rows": made.report.rows,
+                "parity": {"category": made.parity.category_agreement, "urgency": made.parity.urgency_agreement},
+                "rejected": made.rejected,
+                "rejects_file": str(made.rejects_file) if made.rejects_file else None,
+            }
+        )
+        return
+    console = Console()
+    console.print(_figures(made.report, f"{made.report.rows:,} {made.measured_on}"))
+    console.print(f"int8 agrees with the trained network on {made.parity.category_agreement:.2%} of validation rows")
+    role = "champion" if made.is_champion else "challenger; `earful promote challenger` makes it champion"
+    console.print(f"bundle {made.bundle}, version {made.version} of {name}: {role}", highlight=False, soft_wrap=True)
+
+
+def report(found: Report, as_json: bool) -> None:
+    """What an evaluation found."""
+    if as_json:
+        _json(found.model_dump(mode="json"))
+        return
+    console = Console()
+    console.print(_figures(found, f"{found.rows:,} rows"))
+    classes = Table("category", "precision", "recall", "F1", "rows", title="by category")
+    worst_first = sorted(found.by_category.items(), key=lambda item: item[1].f1)
+    for name, m in worst_first[:CLASSES]:
+        classes.add_row(name, f"{m.precision:.3f}", f"{m.recall:.3f}", f"{m.f1:.3f}", f"{m.rows:,}")
+    console.print(classes)
+    for title, groups in (("channel", found.by_channel), ("tier", found.by_tier)):
+        table = Table(title, "category right", "urgency right", "rows", title=f"by {title}")
+        for name, g in groups.items():
+            table.add_row(name, _share(g.category_accuracy), _share(g.urgency_accuracy), f"{g.rows:,}")
+        console.print(table)
+
+
+def versions(found: Sequence[Version], as_json: bool) -> None:
+    """The registered models."""
+    if as_json:
+        _json(
+            [
+                {
+                    "version": one.version,
+                    "aliases": one.aliases,
+                    "created_at": one.created_at.isoformat(timespec="seconds"),
+                    "run_id": one.run_id,
+                    "metrics": {key: value for key, value in one.metrics.items() if key in NAMES},
+                }
+                for one in found
+            ]
+        )
+        return
+    table = Table("version", "alias", "trained", "accuracy", "macro-F1", "urgency kappa", "run")
+    for one in found:
+        figures = (_share(one.metrics.get(key)) for key in ("category_accuracy", "category_macro_f1", "urgency_kappa"))
+        table.add_row(one.version, ", ".join(one.aliases), f"{one.created_at:%Y-%m-%d %H:%M}", *figures, one.run_id[:8])
+    Console().print(table if found else "no model is registered yet; `earful train` makes the first")
+
+
+def _figures(found: Report, measured_on: str) -> Table:
+    table = Table("figure", "value", title=f"measured on {measured_on}")
+    for key, value in found.metrics.items():
+        table.add_row(NAMES[key], f"{value:.4f}")
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False))
