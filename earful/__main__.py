@@ -1,6 +1,7 @@
 """The command line: `earful COMMAND`. The only file of this package that may reach for training and serving, lazily."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 messages = Console(stderr=True)
+OURS = ("earful", "training", "serving")
+# Both libraries report their use to their makers unless told not to before they are loaded.
+UNREPORTED = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 Files = Annotated[
     list[str], typer.Option("--data", help="CSV, JSONL or Parquet file, folder of them, or hub:NAME; repeatable.")
@@ -45,6 +49,16 @@ def _explained() -> Iterator[None]:
         place = "-".join(str(part) for part in first["loc"]).replace("_", "-")
         messages.print(f"error: --{place}: {first['msg']}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in OURS:
+            raise  # a mistake of ours, not a part that was left out
+        messages.print(
+            f"error: this needs {package}, which is not installed here: install Earful with its train extra, "
+            "or use the training image",
+            style="red", markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        raise typer.Exit(1) from None
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -199,6 +213,7 @@ def rollback() -> None:
 
 def main() -> None:
     """Entry point of the `earful` command."""
+    os.environ.update({**UNREPORTED, **os.environ})
     app()
 
 

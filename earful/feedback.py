@@ -1,5 +1,6 @@
 """Feedback: one thing one customer said. The one record that training, serving and scoring read."""
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -29,6 +30,15 @@ def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+def _valid_json(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    try:
+        json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        reason = "holds NaN, Infinity or half of a surrogate pair, which are not valid JSON"
+        raise PydanticCustomError("not_json", reason) from None
+    return metadata
+
+
 Identifier = Annotated[str, StringConstraints(max_length=500)]
 
 
@@ -48,7 +58,7 @@ class Feedback(BaseModel):
     product: Identifier | None = None
     rating: Annotated[float, Field(allow_inf_nan=False)] | None = None
     language: Annotated[str, StringConstraints(max_length=35)] | None = None  # BCP 47 tags are at most 35 long
-    metadata: dict[str, JsonValue] = {}
+    metadata: Annotated[dict[str, JsonValue], AfterValidator(_valid_json)] = {}
 
 
 def parse(values: Mapping[str, Any]) -> Feedback:
@@ -64,6 +74,8 @@ def describe(error: ErrorDetails | Mapping[str, Any]) -> FeedbackError:
     field = ".".join(str(part) for part in error["loc"]) or "feedback"
     reasons = {
         "missing": "is missing",
+        "model_type": "must be an object, {…}",
+        "model_attributes_type": "must be an object, {…}",
         "extra_forbidden": "is not a field of feedback",
         "string_type": "must be a string",
         "string_unicode": "contains half of a surrogate pair, which is not valid Unicode",

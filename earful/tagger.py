@@ -86,18 +86,11 @@ class Tagger:
         parts: list[list[Floats]] = []
         order: list[int] = []
         for batch in batches([len(window) for window in windows]):
-            ids, mask = self._pad([windows[n] for n in batch])
+            ids, mask = pad([windows[n] for n in batch], self.bundle.manifest.windows.pad_id)
             parts.append(self.bundle.session.run(self._outputs, {"input_ids": ids, "attention_mask": mask}))
             order.extend(batch)
         back = np.argsort(order)
         return [np.concatenate(output)[back] for output in zip(*parts, strict=True)]
-
-    def _pad(self, windows: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        lengths = np.array([len(window) for window in windows])
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        ids = np.full(mask.shape, self.bundle.manifest.windows.pad_id, dtype=np.int64)
-        ids[mask] = np.concatenate(windows)
-        return ids, mask.astype(np.int64)
 
     def _tags(
         self, item: Feedback, n: int, probabilities: NDArray[np.float64], urgencies: UrgencyDecisions | None
@@ -134,6 +127,15 @@ def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         batch.append(n)
     if batch:
         yield batch
+
+
+def pad(windows: Sequence[Sequence[int]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Token ids and attention mask (windows, longest) of windows of different lengths."""
+    lengths = np.array([len(window) for window in windows])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    ids[mask] = np.concatenate(windows)
+    return ids, mask.astype(np.int64)
 
 
 def _merge(part: Floats, weights: Floats, owners: NDArray[np.int64], n: int) -> Floats:

@@ -127,7 +127,7 @@ class Taxonomy(_Part):
 
     def to_toml(self) -> str:
         """The taxonomy as a file that `parse` reads back as an equal one."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        return tomli_w.dumps(self.model_dump(exclude_defaults=True))
 
 
 def load(path: Path) -> Taxonomy:

@@ -48,6 +48,8 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     if error.errors()[0]["type"] == "json_invalid":
         return problem(400, "the body is not valid JSON")
+    if isinstance(error.body, bytes):  # FastAPI parses a body only if it is said to be JSON
+        return problem(415, "send JSON, and say so: Content-Type: application/json")
     fields = []
     for item in error.errors():
         place = tuple(part for part in item["loc"] if part not in ("body", "query"))

@@ -1,12 +1,9 @@
 """Refusing request bodies that are too large, before they are read."""
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import problem
-
-
-class TooLarge(Exception):
-    """More came than is allowed."""
 
 
 class BodyLimit:
@@ -21,10 +18,10 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = problem(413, f"the body is larger than {self.limit:,} bytes; send less at a time")
+        detail = f"the body is larger than {self.limit:,} bytes; send less at a time"
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self.limit:
-            await refusal(scope, receive, send)
+            await problem(413, detail)(scope, receive, send)
             return
         seen = 0
 
@@ -33,10 +30,7 @@ class BodyLimit:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self.limit:
-                raise TooLarge
+                raise HTTPException(413, detail)  # of all exceptions, the one that FastAPI does not call a bad body
             return message
 
-        try:
-            await self.app(scope, counted, send)
-        except TooLarge:
-            await refusal(scope, receive, send)
+        await self.app(scope, counted, send)

@@ -1,12 +1,16 @@
 """From the name of a model to its bundle: serving's own small door to the MLflow registry.
 
-mlflow costs a second and 165 MB to import, and a server needs it only to find its model, so `find` asks a process
-of its own (`python -m serving.registry NAME`), which ends when it has answered.
+mlflow costs a second and 165 MB to import, and a server needs it only to find its model, so `fetched` asks a process
+of its own (`python -m serving.registry NAME FOLDER`), which ends when it has answered.
 """
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from earful.errors import ModelNotFound
 from earful.settings import RegistrySettings
 
 BUNDLE = "bundle"  # the artifact of a run that holds its bundle
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}  # some 15 s; by mlflow's own choice a wrong address takes 5 minutes
 
 
 @dataclass(frozen=True)
@@ -24,19 +29,30 @@ class Found:
     version: str | None
 
 
-def find(model: str) -> Found:
-    """The bundle of an alias, a version or a folder. Raises `ModelNotFound`."""
+@contextmanager
+def fetched(model: str) -> Iterator[Found]:
+    """The bundle of an alias, a version or a folder; a copy that had to be fetched is gone when the block ends.
+
+    Raises `ModelNotFound`.
+    """
     if Path(model).is_dir():
-        return Found(model, None)
+        yield Found(model, None)
+        return
+    with tempfile.TemporaryDirectory(prefix="earful-model-") as folder:
+        yield _find(model, folder)
+
+
+def _find(model: str, folder: str) -> Found:
     asked = subprocess.run(  # noqa: S603  (our own interpreter and module; the name is an argument, not a command)
-        [sys.executable, "-m", __name__, model], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", __name__, model, folder],
+        capture_output=True, text=True, check=False, env={**PATIENCE, **os.environ},
+    )  # fmt: skip
     if asked.returncode:
         raise ModelNotFound(asked.stderr.strip().splitlines()[-1] if asked.stderr.strip() else f"no model “{model}”")
     return Found(**json.loads(asked.stdout.splitlines()[-1]))
 
 
-def _ask(model: str, settings: RegistrySettings) -> Found:
+def _ask(model: str, folder: str, settings: RegistrySettings) -> Found:
     from mlflow import MlflowClient
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -48,16 +64,18 @@ def _ask(model: str, settings: RegistrySettings) -> Found:
             version = client.get_model_version(settings.name, model)
         else:
             version = client.get_model_version_by_alias(settings.name, model)
-        folder = download_artifacts(run_id=version.run_id, artifact_path=BUNDLE, tracking_uri=settings.tracking_uri)
+        bundle = download_artifacts(
+            run_id=version.run_id, artifact_path=BUNDLE, dst_path=folder, tracking_uri=settings.tracking_uri
+        )
     except MlflowException as error:
         raise ModelNotFound(
             f"there is no folder “{model}”, and no such model of {settings.name} in {settings.tracking_uri}: {error}"
         ) from error
-    return Found(str(folder), str(version.version))
+    return Found(str(bundle), str(version.version))
 
 
 if __name__ == "__main__":
     try:
-        print(json.dumps(asdict(_ask(sys.argv[1], RegistrySettings()))))
+        print(json.dumps(asdict(_ask(sys.argv[1], sys.argv[2], RegistrySettings()))))
     except ModelNotFound as error:
         sys.exit(str(error).replace("\n", " "))

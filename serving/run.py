@@ -1,23 +1,55 @@
 """Starting the service: find the model once, then let uvicorn run the workers."""
 
 import os
+import socket
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from serving.registry import find
+from earful.errors import InputError
+from earful.tagger import Tagger
+from serving.registry import Found, fetched
 from serving.settings import ServeSettings
 
 
 def serve(settings: ServeSettings, console: Console) -> None:
-    """Listen until stopped. Raises `ModelNotFound`, or a `BundleError` before anything listens."""
-    found = find(settings.model)
+    """Listen until stopped. Raises `InputError`, `ModelNotFound` or a `BundleError` before anything listens."""
+    _check_address(settings)
+    with fetched(settings.model) as found:
+        _hand_down(settings, found)
+        if settings.workers > 1:
+            Tagger.load(Path(found.folder))  # refused here, once, and not by workers that are replaced for ever
+            # each reads the bundle for itself, as does the one that replaces it if it dies
+            _listen("serving.app:from_environment", settings, console)
+            return
+        from serving.app import from_environment
+
+        app = from_environment()
+    _listen(app, settings, console)  # the bundle is in memory, and its folder gone even if a signal ends us
+
+
+def _check_address(settings: ServeSettings) -> None:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
+            probe.bind((settings.host, settings.port))
+    except OSError as error:
+        reason = f"cannot listen there: {error.strerror}; choose another --host or --port"
+        raise InputError(f"{settings.host}:{settings.port}: {reason}") from error
+
+
+def _hand_down(settings: ServeSettings, found: Found) -> None:
+    """Leave in the environment what `from_environment` reads."""
     handed_down = {**settings.model_dump(exclude_none=True), "model": found.folder, "model_version": found.version}
     os.environ.update({f"EARFUL_{key.upper()}": str(value) for key, value in handed_down.items() if value is not None})
+
+
+def _listen(app: Any, settings: ServeSettings, console: Console) -> None:
+    """`app` is the application, or for several workers where each finds the function that makes it."""
     import uvicorn
 
-    from serving.app import from_environment
-
-    app = from_environment() if settings.workers == 1 else "serving.app:from_environment"
     console.print(_invitation(settings), markup=False, highlight=False, soft_wrap=True)
     uvicorn.run(
         app, factory=settings.workers > 1, host=settings.host, port=settings.port, workers=settings.workers,

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from earful.tags import Tags
 
@@ -12,7 +12,7 @@ class BatchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    items: Annotated[list[JsonValue], Field(min_length=1, description="Feedback objects, as for /classify.")]
+    items: Annotated[list[Any], Field(min_length=1, description="Feedback objects, as for /classify.")]
 
 
 class ItemError(BaseModel):

@@ -4,7 +4,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from earful.feedback import Feedback
 from earful.tables import Batch, Row, Table, format_of, open_table
 from earful.tagger import Tagger
 from earful.tags import FLAT_COLUMNS, Tags, flat, flat_error
-from serving.registry import find
+from serving.registry import fetched
 
 NESTED = "tags"
 Answer = Tags | str  # tags, or why there are none
@@ -65,8 +65,8 @@ def score(source: Path, target: Path, model: str, text_column: str, encoding: st
     format_of(target)
     if source.resolve() == target.resolve():
         raise InputError(f"{target}: is the file that is read; name another to write")
-    found = find(model)
-    tagger = Tagger.load(Path(found.folder), found.version)
+    with fetched(model) as found:
+        tagger = Tagger.load(Path(found.folder), found.version)
     summary = Summary(model=found.version or tagger.bundle.digest)
     with open_table(source, encoding) as table:
         table.require(text_column)
@@ -101,7 +101,7 @@ def _parse(row: Row, text_column: str) -> Feedback | str:
 @contextmanager
 def _progress(console: Console) -> Iterator[Callable[[Summary], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_interactive) as progress:
         task = progress.add_task("scoring")
 
         def advance(summary: Summary) -> None:
@@ -124,7 +124,8 @@ def _writer(target: Path, table: Table) -> Iterator[Write]:
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # there is nothing to remove, or nowhere it could be
+            beside.unlink()
 
 
 def _kept(table: Table) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from earful.errors import InputError
@@ -31,9 +31,9 @@ class Encoder:
 def load(name: str) -> Encoder:
     """Load `minilm`, a folder or a hub id. Raises `InputError` if that cannot be done."""
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    where = str(_packaged()) if name == DEFAULT else name
+    where = str(packaged()) if name == DEFAULT else name
     try:
-        model = AutoModel.from_pretrained(where, attn_implementation="sdpa")
+        model = AutoModel.from_pretrained(where, config=_without_attention_dropout(AutoConfig.from_pretrained(where)))
         tokenizer = AutoTokenizer.from_pretrained(where)
     except (OSError, ValueError) as error:
         raise InputError(f"--base-model {name}: cannot be loaded: {error}") from error
@@ -43,7 +43,15 @@ def load(name: str) -> Encoder:
     return Encoder(name, model, tokenizer.backend_tokenizer, int(tokenizer.pad_token_id or 0), longest)
 
 
-def _packaged() -> Path:
+def _without_attention_dropout(config: Any) -> Any:
+    """Dropout inside attention draws a random number for every pair of tokens, on one core: half of a step's time."""
+    for name in ("attention_probs_dropout_prob", "attention_dropout"):  # BERT and most others; DistilBERT, ModernBERT
+        if hasattr(config, name):
+            setattr(config, name, 0.0)
+    return config
+
+
+def packaged() -> Path:
     """The folder in the installed package. Its files are read and checked; its code is not imported."""
     try:
         folder = Path(str(distribution(PACKAGE).locate_file(FOLDER)))

@@ -22,16 +22,18 @@ from training.sources import Example
 
 SHORT_STEPS, LONG_STEPS = 600, 6000  # optimiser steps that small and large data are given, as near as epochs allow
 FEWEST_EPOCHS, MOST_EPOCHS = 2, 20
+SAMPLE = 256  # training windows on which the export sees typical activations
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network, its answers to the validation rows, and the metrics of each epoch."""
+    """A trained network, its answers to the validation rows, the metrics of each epoch, and some training windows."""
 
     network: FeedbackNetwork
     validation: Logits
     history: tuple[Mapping[str, float], ...]
     epochs: int
+    sample: tuple[tuple[int, ...], ...]
 
 
 def dataset(
@@ -60,6 +62,7 @@ def fit(
 ) -> Fitted:
     """Fine-tune one network and keep its best epoch by validation loss. Same seed and machine, same result."""
     set_seed(settings.seed)
+    torch.set_flush_denormal(True)
     windower = Windower(encoder.tokenizer, min(settings.window_tokens, encoder.longest), settings.window_overlap)
     levels = len(URGENCIES) if any(example.urgency for example in train) else 0
     network = FeedbackNetwork(encoder.model, len(categories), levels, settings.label_smoothing)
@@ -79,9 +82,11 @@ def fit(
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         trainer.train()
+        trainer.args.train_sampling_strategy = "sequential"  # grouped by length, answers come in another order
         logits = _logits(trainer.predict(checks).predictions)
     history = tuple(entry for entry in trainer.state.log_history if "epoch" in entry)
-    return Fitted(network.eval(), logits, history, epochs)
+    sample = tuple(tuple(item["windows"][0]) for item in rows.select(range(min(SAMPLE, len(rows)))))
+    return Fitted(network.eval(), logits, history, epochs, sample)
 
 
 def _epochs(rows: int, batch_size: int) -> int:
@@ -134,7 +139,7 @@ def _optimizer(network: FeedbackNetwork, settings: TrainSettings) -> torch.optim
     known = {id(parameter) for parameter in inside}
     heads = [parameter for parameter in network.parameters() if id(parameter) not in known]
     groups = [{"params": inside, "lr": settings.learning_rate}, {"params": heads, "lr": settings.head_rate}]
-    return torch.optim.AdamW(groups, weight_decay=0.01)
+    return torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
 
 
 def _logits(predictions: Any) -> Logits:

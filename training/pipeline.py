@@ -158,7 +158,8 @@ def _finish(
     """Export, calibrate, check, evaluate, write the bundle and register it."""
     settings, made, names = prepared.settings, prepared.corpus, prepared.taxonomy.names
     with reporter.bar("exporting", None):
-        content = _content(prepared, encoder, export.to_onnx(fitted.network))
+        model = export.to_onnx(fitted.network, fitted.sample, encoder.pad_id)
+        content = _content(prepared, encoder, model)
     with tempfile.TemporaryDirectory(prefix="earful-bundle-") as folder:
         draft = Path(folder) / "draft"
         bundles.write(draft, content, **_manifest(prepared, encoder, fitted, run.id))

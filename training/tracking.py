@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import logging
+import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,8 @@ from training.registry import BUNDLE
 from training.settings import TrainSettings
 
 EXPERIMENT = "earful"
+# With a server, mlflow prints links among what `--json` prints, and bars among our own.
+QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 ARTIFACTS = "mlruns/artifacts"  # of the default store
 PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 SERVING = ("numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "tomli-w", "pandas")
@@ -78,14 +82,16 @@ class Run:
         """The bundle as plain artifacts, its card, and the registered pyfunc; returns the new version."""
         mlflow.log_artifacts(str(folder), BUNDLE)
         mlflow.log_artifact(str(folder / bundles.CARD))
-        logged = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(PYFUNC),
-            artifacts={"bundle": str(folder)},
-            signature=_signature(),
-            pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in SERVING],
-            registered_model_name=self._name,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Any type hint is inferred")  # the signature says what goes in and out
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(PYFUNC),
+                artifacts={"bundle": str(folder)},
+                signature=_signature(),
+                pip_requirements=[f"{package}=={importlib.metadata.version(package)}" for package in SERVING],
+                registered_model_name=self._name,
+            )
         return str(logged.registered_model_version)
 
 
@@ -99,6 +105,7 @@ def start(settings: RegistrySettings) -> Iterator[Run]:
     """Record a run; one that ends in an exception is marked as failed."""
     settings.prepare()
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    os.environ.update({**QUIET, **os.environ})
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:

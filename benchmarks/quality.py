@@ -1,0 +1,118 @@
+"""Quality on public data, beside TF-IDF with a linear SVM on the same split.
+
+    python -m benchmarks.quality --data FOLDER --sets banking77 airline cfpb --seeds 1
+
+Each seed is one split that nothing straddles: a fifth of the rows tests, a tenth stops and calibrates, the rest
+trains. The peer trains on everything that does not test. Figures are of the int8 bundle, through the Tagger.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.svm import LinearSVC
+
+from earful.settings import RegistrySettings
+from earful.text import normalise
+from training import pipeline
+from training.progress import Reporter
+from training.settings import Columns, TrainSettings
+from training.sources import Example
+
+SETS: dict[str, tuple[str, Columns]] = {
+    "banking77": ("banking77/train.csv", Columns(category="category")),
+    "airline": ("airline_tweets.csv", Columns(category="reason", id="id", created_at="created_at")),
+    "cfpb": ("cfpb_complaints.csv", Columns(text="narrative", category="product", id="complaint_id")),
+}
+
+
+class Figures(NamedTuple):
+    """What one model reached on one split."""
+
+    accuracy: float
+    macro_f1: float
+    seconds: float
+
+
+def earful(settings: TrainSettings, folder: Path) -> tuple[Figures, float, float]:
+    """Train and measure Earful; also its calibration error and its agreement with the trained network."""
+    store = RegistrySettings.model_validate({"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"})
+    start = time.perf_counter()
+    made = pipeline.train(settings, store, Reporter(Console(stderr=True)))
+    assert made is not None
+    metrics = made.report.metrics
+    figures = Figures(metrics["category_accuracy"], metrics["category_macro_f1"], time.perf_counter() - start)
+    return figures, metrics["category_ece"], made.parity.category_agreement
+
+
+def peer(settings: TrainSettings) -> Figures:
+    """TF-IDF of words and characters with LinearSVC, on the same rows."""
+    corpus = pipeline.prepare(settings, Reporter()).corpus
+    start = time.perf_counter()
+    model = make_pipeline(
+        make_union(
+            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
+            TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
+        ),
+        LinearSVC(),
+    )
+    model.fit(*_rows((*corpus.train, *corpus.validation)))
+    texts, truth = _rows(corpus.test)
+    found = model.predict(texts)
+    macro = f1_score(truth, found, average="macro", labels=np.unique(truth))
+    return Figures(float(accuracy_score(truth, found)), float(macro), time.perf_counter() - start)
+
+
+def _rows(examples: tuple[Example, ...]) -> tuple[list[str], list[str]]:
+    return [normalise(e.feedback.text) for e in examples], [e.category or "" for e in examples]
+
+
+def compare(name: str, data: Path, seed: int) -> dict[str, Any]:
+    """One row of the table: both models on one split."""
+    file, columns = SETS[name]
+    with tempfile.TemporaryDirectory(prefix="earful-bench-") as work:
+        folder = Path(work)
+        before = Path.cwd()
+        os.chdir(folder)  # artifacts of the throw-away store go with it
+        try:
+            settings = TrainSettings(
+                data=(str((before / data / file).resolve()),), columns=columns, out=folder / "bundle",
+                test_fraction=0.2, seed=seed,
+            )  # fmt: skip
+            ours, ece, agreement = earful(settings, folder)
+            theirs = peer(settings)
+        finally:
+            os.chdir(before)
+    return {"set": name, "seed": seed, "ours": ours, "theirs": theirs, "ece": ece, "agreement": agreement}
+
+
+def main() -> None:
+    """Print a Markdown table, a row for each set and seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--seeds", type=int, default=1)
+    options = parser.parse_args()
+    print("| set | seed | accuracy | macro-F1 | ECE | int8 agrees | seconds | SVM accuracy | SVM macro-F1 |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    for name in options.sets:
+        for seed in range(options.seeds):
+            row = compare(name, options.data, seed)
+            ours, theirs = row["ours"], row["theirs"]
+            print(
+                f"| {name} | {seed} | {ours.accuracy:.4f} | {ours.macro_f1:.4f} | {row['ece']:.4f} | "
+                f"{row['agreement']:.4f} | {ours.seconds:.0f} | {theirs.accuracy:.4f} | {theirs.macro_f1:.4f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

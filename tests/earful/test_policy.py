@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
+
+from earful.policy import Policy, TierRule
+from earful.taxonomy import URGENCIES
+
+LOGIT = st.floats(-1e4, 1e4, width=32)
+CATEGORY_LOGITS = arrays(np.float32, array_shapes(min_dims=2, max_dims=2, max_side=6), elements=LOGIT)
+TEMPERATURE = st.floats(0.05, 20.0)
+
+
+@st.composite
+def urgency_logits(draw: st.DrawFn) -> NDArray[np.float32]:
+    """Cumulative log odds, which fall from left to right."""
+    logits = draw(arrays(np.float32, st.tuples(st.integers(1, 5), st.just(3)), elements=LOGIT))
+    return -np.sort(-logits, axis=1)
+
+
+TIERS = Policy(
+    tiers=(
+        TierRule(tier="high", min_confidence=0.9, precision=0.97, rows=100),
+        TierRule(tier="medium", min_confidence=0.6, precision=0.8, rows=50),
+        TierRule(tier="low", min_confidence=0.0, precision=0.4, rows=20),
+    )
+)
+
+
+@given(CATEGORY_LOGITS, TEMPERATURE)
+def test_category_probabilities_sum_to_one_in_the_order_of_the_logits(
+    logits: NDArray[np.float32], temperature: float
+) -> None:
+    probabilities = Policy(category_temperature=temperature).category_probabilities(logits)
+    assert probabilities.shape == logits.shape
+    assert np.all((probabilities >= 0) & (probabilities <= 1))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0)
+    rows = np.arange(len(logits))
+    assert np.all(probabilities[rows, logits.argmax(axis=1)] == probabilities.max(axis=1))
+
+
+def test_a_higher_temperature_is_less_sure() -> None:
+    logits = np.array([[np.log(9.0), 0.0]])
+    np.testing.assert_allclose(Policy().category_probabilities(logits), [[0.9, 0.1]])
+    np.testing.assert_allclose(Policy(category_temperature=2.0).category_probabilities(logits), [[0.75, 0.25]])
+
+
+@given(urgency_logits(), TEMPERATURE)
+def test_urgency_probabilities_sum_to_one_and_agree_with_the_score(
+    logits: NDArray[np.float32], temperature: float
+) -> None:
+    found = Policy(urgency_temperature=temperature).urgency(logits)
+    assert np.all((found.probabilities >= 0) & (found.probabilities <= 1))
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1.0)
+    expected = found.probabilities @ np.arange(len(URGENCIES)) / (len(URGENCIES) - 1)
+    np.testing.assert_allclose(found.score, expected, atol=1e-12)
+
+
+@given(urgency_logits(), st.tuples(*[st.floats(0.05, 0.95)] * 3))
+def test_a_level_is_given_when_its_cut_and_every_cut_below_it_is_passed(
+    logits: NDArray[np.float32], cuts: tuple[float, float, float]
+) -> None:
+    found = Policy(urgency_cuts=cuts).urgency(logits)
+    for level, row in zip(found.level, logits, strict=True):
+        above = 1 / (1 + np.exp(-np.clip(row.astype(np.float64), -60, 60)))
+        assert all(above[k] >= cuts[k] for k in range(level))
+        assert level == 3 or above[level] < cuts[level]
+
+
+@pytest.mark.parametrize(
+    ("above", "cuts", "level"),
+    [
+        ((0.4, 0.2, 0.1), (0.5, 0.5, 0.5), "low"),
+        ((0.9, 0.2, 0.1), (0.5, 0.5, 0.5), "normal"),
+        ((0.9, 0.8, 0.1), (0.5, 0.5, 0.5), "high"),
+        ((0.9, 0.8, 0.7), (0.5, 0.5, 0.5), "critical"),
+        ((0.9, 0.8, 0.2), (0.5, 0.5, 0.15), "critical"),  # a lower cut errs on the side of care
+        ((0.4, 0.3, 0.2), (0.5, 0.1, 0.1), "low"),  # a level is not reached over one that is not
+        ((0.9, 0.3, 0.2), (0.5, 0.5, 0.1), "normal"),
+    ],
+)
+def test_urgency_is_decided_from_cumulative_logits(
+    above: tuple[float, ...], cuts: tuple[float, float, float], level: str
+) -> None:
+    odds = np.array([above]) / (1 - np.array([above]))
+    found = Policy(urgency_cuts=cuts).urgency(np.log(odds))
+    assert URGENCIES[found.level[0]] == level
+    np.testing.assert_allclose(found.score, [sum(above) / 3])
+    np.testing.assert_allclose(found.probabilities[0], -np.diff([1.0, *above, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("confidence", "tier", "outcome"),
+    [
+        (1.0, "high", "tagged"),
+        (0.9, "high", "tagged"),
+        (0.8999, "medium", "tagged"),
+        (0.6, "medium", "tagged"),
+        (0.5999, "low", "needs_review"),
+        (0.0, "low", "needs_review"),
+    ],
+)
+def test_confidence_earns_a_tier_and_the_tier_decides_the_outcome(confidence: float, tier: str, outcome: str) -> None:
+    assert TIERS.tier(confidence) == tier
+    assert TIERS.outcome(TIERS.tier(confidence)) == outcome
+
+
+def test_which_tiers_are_reviewed_is_the_policy_s_to_say() -> None:
+    cautious = TIERS.model_copy(update={"review_tiers": ("medium", "low")})
+    assert [cautious.outcome(rule.tier) for rule in cautious.tiers] == ["tagged", "needs_review", "needs_review"]
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_more_confidence_never_earns_a_worse_tier(one: float, other: float) -> None:
+    order = [rule.tier for rule in TIERS.tiers]
+    low, high = sorted((one, other))
+    assert order.index(TIERS.tier(high)) <= order.index(TIERS.tier(low))
+
+
+def test_a_policy_is_the_same_after_writing_and_reading() -> None:
+    assert Policy.model_validate_json(TIERS.model_dump_json()) == TIERS

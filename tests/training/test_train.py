@@ -1,0 +1,196 @@
+"""`earful train` and what it leaves: a bundle, a run that tells all, a registered model, a pyfunc."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas
+import pytest
+from mlflow import MlflowClient
+
+from earful import bundle as bundles
+from earful.errors import ParityError
+from earful.policy import Policy
+from earful.tagger import Logits, Tagger
+from earful.tags import FLAT_COLUMNS
+from tests.conftest import Trained, run
+from training import encoders, export, finetune
+from training.calibrate import Answers
+from training.network import Collator, FeedbackNetwork
+from training.settings import Columns, TrainSettings
+from training.sources import read
+
+
+@pytest.fixture
+def client(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", trained.store)
+    mlflow.set_tracking_uri(trained.store)
+    return MlflowClient(trained.store)
+
+
+def artifacts(client: MlflowClient, run_id: str, path: str = "") -> set[str]:
+    return {item.path for item in client.list_artifacts(run_id, path or None)}
+
+
+def test_the_first_model_is_challenger_and_champion(trained: Trained, client: MlflowClient) -> None:
+    assert trained.printed["champion"] is True
+    [only] = json.loads(run("models", "--json").stdout)
+    assert only["aliases"] == ["challenger", "champion"]
+    assert only["metrics"]["category_accuracy"] == trained.printed["metrics"]["category_accuracy"]  # type: ignore[index]
+
+
+def test_the_run_tells_what_was_done_to_which_data(trained: Trained, client: MlflowClient) -> None:
+    [one] = client.search_runs([client.get_experiment_by_name("earful").experiment_id], max_results=1)
+    assert one.data.params["data_hash"].startswith("sha256:")
+    assert one.data.params["taxonomy_version"] == "2026.11"
+    assert one.data.params["base_model"] == "minilm"
+    assert one.data.metrics["rows_train"] > 100
+    assert len(client.get_metric_history(one.info.run_id, "epoch_eval_loss")) == 3
+    names = {
+        "category_confusion.png", "category_reliability.png", "category_precision_recall.png",
+        "urgency_confusion.png", "report.json", "mistakes.jsonl",
+    }  # fmt: skip
+    assert {f"evaluation/{name}" for name in names} <= artifacts(client, one.info.run_id, "evaluation")
+    assert "card.md" in artifacts(client, one.info.run_id)
+    assert {f"bundle/{name}" for name in bundles.FILES} <= artifacts(client, one.info.run_id, "bundle")
+
+
+def test_the_printed_metrics_are_those_of_the_bundle(trained: Trained, tagger: Tagger) -> None:
+    assert tagger.bundle.manifest.metrics == trained.printed["metrics"]
+    wanted = {"category_accuracy", "category_macro_f1", "category_ece", "urgency_kappa", "urgency_recall_high"}
+    assert wanted <= set(tagger.bundle.manifest.metrics)
+
+
+def test_it_learned_something(trained: Trained) -> None:
+    """Three epochs on a few hundred rows are not much, but sixteen categories by chance would be 0.06."""
+    assert trained.printed["metrics"]["category_accuracy"] > 0.2  # type: ignore[index]
+
+
+def test_evaluate_measures_by_class_channel_and_tier_through_the_same_tagger(
+    trained: Trained, client: MlflowClient
+) -> None:
+    options = ("evaluate", "--data", trained.data, "--urgency-column", "urgency", "--json")
+    by_alias, by_folder = run(*options), run(*options, "--model", trained.bundle)
+    assert by_alias.exit_code == by_folder.exit_code == 0, by_alias.output
+    found = json.loads(by_alias.stdout)
+    assert found == json.loads(by_folder.stdout)
+    assert found["rows"] == sum(group["rows"] for group in found["by_channel"].values())
+    assert found["rows"] == sum(group["rows"] for group in found["by_tier"].values())
+    assert found["by_category"]["billing"]["rows"] > 0
+
+
+def test_promotion_moves_the_alias_and_rollback_moves_it_back(trained: Trained, client: MlflowClient) -> None:
+    first = client.get_model_version_by_alias("earful", "champion")
+    second = client.create_model_version("earful", first.source, first.run_id)
+    assert run("promote", second.version).exit_code == 0
+    assert str(client.get_model_version_by_alias("earful", "champion").version) == str(second.version)
+    assert run("rollback").exit_code == 0
+    assert str(client.get_model_version_by_alias("earful", "champion").version) == str(first.version)
+    again = run("rollback")
+    assert again.exit_code == 1
+    assert "nothing to go back to" in again.stderr
+    client.delete_model_version("earful", second.version)
+
+
+@pytest.mark.parametrize("wanted", ["99", "nobody"])
+def test_an_unknown_model_is_said(client: MlflowClient, wanted: str) -> None:
+    result = run("promote", wanted)
+    assert result.exit_code == 1
+    assert f"no model “{wanted}”" in result.stderr
+
+
+def test_the_pyfunc_answers_as_the_tagger_does(trained: Trained, client: MlflowClient, tagger: Tagger) -> None:
+    model = mlflow.pyfunc.load_model("models:/earful@champion")
+    texts = ["You charged me twice for the same order.", "", "The app crashes whenever I open it."]
+    found = model.predict(pandas.DataFrame({"text": texts}))
+    assert list(found.columns) == list(FLAT_COLUMNS)
+    assert found["tag_error"].notna().tolist() == [False, True, False]
+    one = run("score", _jsonl(trained, texts), trained.bundle.parent / "out.jsonl", "--model", trained.bundle)
+    assert one.exit_code == 0, one.output
+    scored = [json.loads(line) for line in (trained.bundle.parent / "out.jsonl").read_text("utf-8").splitlines()]
+    assert [row["tags"]["category"] for row in scored] == [None if pandas.isna(c) else c for c in found["tag_category"]]
+
+
+def _jsonl(trained: Trained, texts: list[str]) -> Path:
+    path = trained.bundle.parent / "in.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    return path
+
+
+def test_no_pickle_is_logged(trained: Trained, client: MlflowClient) -> None:
+    mlruns = Path(trained.store.removeprefix("sqlite:///")).parent
+    assert not [path for path in mlruns.rglob("*") if path.suffix in (".pkl", ".pickle", ".joblib", ".bin", ".pt")]
+
+
+def test_a_folder_that_holds_something_else_is_refused_before_training(tmp_path: Path, trained: Trained) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"\xff\xd8")
+    result = run("train", "--data", trained.data, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "is not a bundle" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--epochs", "0"), 2, "--epochs"),
+        (("--test-fraction", "0.9"), 2, "--test-fraction"),
+        (("--category-column", "nope"), 1, "no column “nope”"),
+        (("--taxonomy", "absent.toml"), 1, "absent.toml: cannot be read"),
+        (("--base-model", "/nowhere/at/all"), 1, "--base-model /nowhere/at/all"),
+    ],
+)
+def test_wrong_options_end_with_one_line(
+    trained: Trained, tmp_path: Path, options: tuple[str, ...], code: int, said: str
+) -> None:
+    result = run("train", "--data", trained.data, "--out", tmp_path / "b", *options)
+    assert (result.exit_code, said in result.stderr, "Traceback" in result.output) == (code, True, False), result.output
+    assert not (tmp_path / "b").exists()
+
+
+def test_rejected_rows_are_written_beside_the_bundle(tmp_path: Path, client: MlflowClient) -> None:
+    data = tmp_path / "rows.csv"
+    data.write_text("text,category\n" + "x,\n" * 3, encoding="utf-8")
+    result = run("train", "--data", data, "--out", tmp_path / "b")
+    assert result.exit_code == 1
+    assert "no row can be used" in result.stderr
+    assert len((tmp_path / "b.rejects.jsonl").read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_an_export_that_answers_otherwise_fails_the_run() -> None:
+    rng = np.random.default_rng(0)
+    trained_logits = rng.normal(size=(400, 4)).astype(np.float32)
+    right = Answers(trained_logits.argmax(axis=1), np.full(400, -1))
+    same = export.parity(Logits(trained_logits, None), Logits(trained_logits, None), right, Policy())
+    export.check_parity(same, right)
+    exported = trained_logits.copy()
+    exported[:20] = -exported[:20]
+    other = export.parity(Logits(trained_logits, None), Logits(exported, None), right, Policy())
+    with pytest.raises(ParityError, match=r"agree on only 95.00% of 400"):
+        export.check_parity(other, right)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_same_seed_gives_the_same_network_and_rows_without_a_label_train_the_other_head(tmp_path: Path) -> None:
+    data = tmp_path / "rows.csv"
+    lines = [f"story {n},{'ab'[n % 2] if n % 3 else ''},{'high' if n % 3 == 0 else ''}" for n in range(48)]
+    data.write_text("text,category,urgency\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    rows = read([str(data)], Columns(), None).examples
+    settings = TrainSettings(data=(str(data),), epochs=1, batch_size=8)
+    fits = [finetune.fit(encoders.load("minilm"), rows[:40], rows[40:], ["a", "b"], settings) for _ in range(2)]
+    np.testing.assert_array_equal(fits[0].validation.category, fits[1].validation.category)
+    assert fits[0].network.urgency is not None
+
+
+def test_windows_of_one_feedback_are_merged_by_their_tokens() -> None:
+    encoder = encoders.load("minilm")
+    network = FeedbackNetwork(encoder.model, 3, 4).eval()
+    first, second = list(range(1000, 1012)), list(range(2000, 2004))
+    batch = Collator(0)([{"windows": [first, second], "category": 1, "urgency": 2}])
+    merged = network(**batch)["category"][0].detach().numpy()
+    alone = [
+        network(**Collator(0)([{"windows": [w], "category": 1, "urgency": 2}]))["category"][0] for w in (first, second)
+    ]
+    expected = (alone[0] * 12 + alone[1] * 4) / 16
+    np.testing.assert_allclose(merged, expected.detach().numpy(), atol=1e-5)
