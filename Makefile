@@ -4,10 +4,9 @@
 PYTHON ?= python3.11
 EXTRAS ?= train,dev
 BIN := .venv/bin
-STAMP := .venv/installed-$(subst $(eval ) ,-,$(subst $(comma),-,$(EXTRAS)))
-comma := ,
+STAMP := .venv/installed
 
-.PHONY: run test lint types imports unit bench bench-quality clean
+.PHONY: run test lint types imports unit clean
 
 run: $(STAMP)
 	@$(BIN)/earful models --json | grep -q champion || \
@@ -34,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Earful needs Python 3.11; name yours: make run PYTHON=python3"; exit 1; }
 	@test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
-	@rm -f .venv/installed-*; touch $@
+	@touch $@
 
 clean:
 	rm -rf .venv bundles mlruns/mlflow.db mlruns/artifacts

@@ -193,14 +193,25 @@ def _check_labels(bundle: Bundle) -> None:
         problems.append("the model's urgency output does not fit the manifest's levels")
     if bundle.manifest.taxonomy.digest != bundle.taxonomy.digest:
         problems.append("the taxonomy is not the one that the manifest names")
+    if any(answer.category not in labels.category for answer in bundle.manifest.smoke):
+        problems.append("a recorded answer names no category of the manifest")
     if problems:
         raise BundleLabelsDisagree(f"{bundle.folder}: {'; '.join(problems)}")
 
 
 def check_writable(folder: Path) -> None:
     """Raises `InputError` if `folder` holds something that is not a bundle, so that nothing of a user's is replaced."""
-    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not _holds_bundle(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not a bundle; choose another --out")
+
+
+def _holds_bundle(folder: Path) -> bool:
+    """Whether there is a manifest of ours, of any format; web applications have a `manifest.json` too."""
+    try:
+        content = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"format", "files"} <= content.keys()
 
 
 def write(folder: Path, content: Mapping[str, bytes], **manifest: Any) -> Manifest:
@@ -210,6 +221,7 @@ def write(folder: Path, content: Mapping[str, bytes], **manifest: Any) -> Manife
     Raises `InputError` if `folder` holds something else.
     """
     check_writable(folder)
+    folder = folder.resolve()  # a link stays, and what it points at is replaced
     files = {name: hashlib.sha256(content[name]).hexdigest() for name in FILES}
     made = Manifest(format=FORMAT, files=files, **manifest)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from earful import bundle as bundles
 from earful.bundle import Bundle
-from earful.errors import BundleSmokeTestFailed
+from earful.errors import BundleManifestInvalid, BundleSmokeTestFailed
 from earful.feedback import Feedback
 from earful.policy import UrgencyDecisions
 from earful.tags import Alternative, CategoryTag, ModelRef, Route, Tags, UrgencyTag
@@ -35,10 +35,16 @@ class Tagger:
     """Tags feedback with one bundle. Safe to share between threads."""
 
     def __init__(self, bundle: Bundle, version: str | None = None) -> None:
-        """`version` is the bundle's version in the registry, None for a bundle folder."""
+        """`version` is the bundle's version in the registry, None for a bundle folder.
+
+        Raises `BundleManifestInvalid` if the bundle's windows cannot cut a text.
+        """
         self.bundle = bundle
         windows = bundle.manifest.windows
-        self._windower = Windower(bundle.tokenizer, windows.size, windows.overlap)
+        try:
+            self._windower = Windower(bundle.tokenizer, windows.size, windows.overlap)
+        except ValueError as error:
+            raise BundleManifestInvalid(f"{bundle.folder}: {error}") from error
         self._outputs = [output.name for output in bundle.session.get_outputs()]
         self.ref = ModelRef(version=version, bundle=bundle.digest, taxonomy=bundle.taxonomy.version)
 

@@ -25,7 +25,8 @@ class Reporter:
     def bar(self, label: str, total: int | None) -> Iterator["Bar"]:
         """A bar over `total` units; a total of None pulses."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        hidden = not self.console.is_terminal  # in a log file a bar is noise
+        with Progress(*columns, console=self.console, transient=True, disable=hidden) as progress:
             yield Bar(progress, progress.add_task(label, total=total))
 
 

@@ -83,7 +83,9 @@ class Run:
         mlflow.log_artifacts(str(folder), BUNDLE)
         mlflow.log_artifact(str(folder / bundles.CARD))
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Any type hint is inferred")  # the signature says what goes in and out
+            warnings.simplefilter(
+                "ignore"
+            )  # advice on type hints and examples; the signature says what goes in and out
             logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(PYFUNC),

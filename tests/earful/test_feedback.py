@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earful.errors import FeedbackError
@@ -71,6 +71,7 @@ def test_only_text_is_required() -> None:
     assert feedback.metadata == {}
 
 
+@settings(deadline=None)
 @given(st.text(), st.sampled_from(["a", "1", "?", "👍🏽"]), st.text())
 def test_text_is_kept_as_it_was_sent(before: str, visible: str, after: str) -> None:
     text = f"{before} {visible} {after}".replace("\x00", "")

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ TIERS = Policy(
 )
 
 
+@settings(deadline=None)
 @given(CATEGORY_LOGITS, TEMPERATURE)
 def test_category_probabilities_sum_to_one_in_the_order_of_the_logits(
     logits: NDArray[np.float32], temperature: float
@@ -47,6 +48,7 @@ def test_a_higher_temperature_is_less_sure() -> None:
     np.testing.assert_allclose(Policy(category_temperature=2.0).category_probabilities(logits), [[0.75, 0.25]])
 
 
+@settings(deadline=None)
 @given(urgency_logits(), TEMPERATURE)
 def test_urgency_probabilities_sum_to_one_and_agree_with_the_score(
     logits: NDArray[np.float32], temperature: float
@@ -58,6 +60,7 @@ def test_urgency_probabilities_sum_to_one_and_agree_with_the_score(
     np.testing.assert_allclose(found.score, expected, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(urgency_logits(), st.tuples(*[st.floats(0.05, 0.95)] * 3))
 def test_a_level_is_given_when_its_cut_and_every_cut_below_it_is_passed(
     logits: NDArray[np.float32], cuts: tuple[float, float, float]
@@ -112,6 +115,7 @@ def test_which_tiers_are_reviewed_is_the_policy_s_to_say() -> None:
     assert [cautious.outcome(rule.tier) for rule in cautious.tiers] == ["tagged", "needs_review", "needs_review"]
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_more_confidence_never_earns_a_worse_tier(one: float, other: float) -> None:
     order = [rule.tier for rule in TIERS.tiers]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earful.errors import InputError
@@ -214,6 +214,7 @@ def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Pat
 CELL = st.text(st.characters(codec="utf-8", exclude_characters="\x00")).filter(bool)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(CELL, CELL)), st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]))
 def test_nothing_that_a_csv_writer_wrote_is_lost(
     tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]], delimiter: str, end: str
@@ -229,6 +230,7 @@ def test_nothing_that_a_csv_writer_wrote_is_lost(
 LINE = st.one_of(st.just("{"), st.just("[]"), st.text(alphabet='"ab,\\{}', min_size=1), st.just('{"text": "é"}'))
 
 
+@settings(deadline=None)
 @given(st.lists(LINE))
 def test_every_line_that_is_not_blank_comes_out_as_one_row(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str]

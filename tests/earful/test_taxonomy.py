@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earful import taxonomy
@@ -126,6 +126,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> Non
         taxonomy.load(tmp_path / name)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1).filter(str.strip).map(str.strip), min_size=1))
 def test_labels_alone_make_a_taxonomy_that_can_be_written(labels: list[str]) -> None:
     made = taxonomy.from_labels(labels)

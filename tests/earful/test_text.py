@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -21,6 +21,7 @@ WORDS = st.lists(st.sampled_from(["a", "refund,", "unbelievably", "Zürich", "12
 SIZES = [(3, 0), (8, 0), (8, 3), (16, 13), (16, 4)]
 
 
+@settings(deadline=None)
 @given(MESSY)
 @example("&amp;amp;amp;lt;b&amp;gt;")
 @example("e\u0301\u200b &nbsp; \ud83d")
@@ -29,6 +30,7 @@ def test_normalising_twice_changes_nothing_more(text: str) -> None:
     assert normalise(once) == once
 
 
+@settings(deadline=None)
 @given(MESSY)
 @example("pay\u00adment &#8203;&shy; \u202eevil\u202c\x07")
 @example("bell &#7; here")
@@ -85,6 +87,7 @@ def windowers(tokenizer_file: bytes) -> dict[tuple[int, int], Windower]:
     return {sizes: Windower(Tokenizer.from_buffer(tokenizer_file), *sizes) for sizes in SIZES}
 
 
+@settings(deadline=None)
 @given(words=WORDS, sizes=st.sampled_from(SIZES))
 def test_windows_hold_every_token_in_order_and_overlap_by_what_was_asked(
     tokenizer_file: bytes, windowers: dict[tuple[int, int], Windower], words: list[str], sizes: tuple[int, int]

@@ -219,6 +219,10 @@ def test_a_body_over_the_limit_is_refused(client: TestClient, path: str, declare
     assert "2,097,152 bytes" in assert_problem(answer, 413)["detail"]
 
 
+def test_a_length_over_the_limit_is_refused_before_the_body_is_read(client: TestClient) -> None:
+    assert_problem(post(client, {"text": "a"}, headers={**JSON, "Content-Length": str(2 * MIB + 1)}), 413)
+
+
 def test_a_chunked_body_within_the_limit_is_answered(client: TestClient) -> None:
     assert client.post("/classify", content=iter([b'{"text":', b' "hello"}']), headers=JSON).status_code == 200
 

@@ -1,0 +1,158 @@
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from earful import taxonomy
+from earful.bundle import TOKENIZER
+from earful.feedback import Feedback
+from earful.tagger import ALTERNATIVES, BATCH_TOKENS, BATCH_WINDOWS, Tagger, batches, pad
+from earful.tags import Tags
+from earful.taxonomy import URGENCIES
+from earful.text import Windower, normalise
+from tests.conftest import TAXONOMY, Trained
+
+NEAR = 0.02  # of a probability; a quantised model may round differently in another batch
+CLEAR = 0.1  # by how much the best category leads
+
+SHORT = [
+    "You charged my card twice for the same invoice, give me the money back.",
+    "Thank you so much, your staff were wonderful!",
+    "I cannot log in, the password reset mail never comes.",
+    "Please add a dark mode to the app.",
+    "Somebody in another country is spending from my account right now!",
+    "Where is my parcel?",
+    "ok",
+]
+LONG = " ".join(f"Call {n}: I waited {n} minutes, was cut off, and nobody rang me back." for n in range(60))
+MIXED = [LONG, *SHORT, LONG[: len(LONG) // 2], *reversed(SHORT)]
+
+
+def tag(tagger: Tagger, texts: Sequence[str]) -> list[Tags]:
+    return tagger.tag([Feedback(text=text, id=str(n)) for n, text in enumerate(texts)])
+
+
+def probabilities(tagger: Tagger, texts: Sequence[str]) -> NDArray[np.float64]:
+    return tagger.bundle.policy.category_probabilities(tagger.logits(texts).category)
+
+
+def test_answers_come_in_the_order_of_the_questions_whatever_their_lengths(tagger: Tagger) -> None:
+    together = probabilities(tagger, MIXED)
+    alone = np.concatenate([probabilities(tagger, [text]) for text in MIXED])
+    np.testing.assert_allclose(together, alone, atol=NEAR)
+    assert len(np.unique(alone.round(3), axis=0)) > len(SHORT)  # or any order would do
+    assert [tags.id for tags in tag(tagger, MIXED)] == [str(n) for n in range(len(MIXED))]
+
+
+def test_a_clear_text_has_the_same_label_alone_and_among_others(tagger: Tagger) -> None:
+    leads = np.diff(np.sort(probabilities(tagger, MIXED), axis=1)[:, -2:]).ravel()
+    clear = np.flatnonzero(leads > CLEAR)
+    assert len(clear) > 2
+    together = tag(tagger, MIXED)
+    for n in clear:
+        assert tag(tagger, [MIXED[n]])[0].category.name == together[n].category.name
+
+
+def test_a_long_text_is_answered_with_the_token_weighted_mean_of_its_windows(trained: Trained, tagger: Tagger) -> None:
+    manifest, session = tagger.bundle.manifest, tagger.bundle.session
+    tokenizer = Tokenizer.from_file(str(trained.bundle / TOKENIZER))
+    [windows] = Windower(tokenizer, manifest.windows.size, manifest.windows.overlap)([normalise(LONG)])
+    assert len(windows) > 2
+    assert len(windows[-1]) < len(windows[0])
+    for name, merged in tagger.logits([LONG])._asdict().items():
+        ids = [pad([window], manifest.windows.pad_id) for window in windows]
+        answers = [session.run([name], {"input_ids": i, "attention_mask": mask})[0][0] for i, mask in ids]
+        expected = np.average(answers, axis=0, weights=[len(window) for window in windows])
+        np.testing.assert_allclose(merged[0], expected, atol=5 * NEAR)
+
+
+def test_the_end_of_a_long_text_is_read(tagger: Tagger) -> None:
+    changed = LONG + " The charger caught fire and burned my hand, I am in hospital." * 40
+    assert np.abs(probabilities(tagger, [LONG]) - probabilities(tagger, [changed])).max() > NEAR
+
+
+def test_no_feedback_gives_no_tags(tagger: Tagger) -> None:
+    assert tagger.tag([]) == []
+
+
+def test_tags_have_the_promised_shape(tagger: Tagger) -> None:
+    [tags] = tagger.tag([Feedback(text=SHORT[0], id="a-1")])
+    found: dict[str, Any] = json.loads(tags.model_dump_json())
+    assert {key: set(value) for key, value in found.items() if isinstance(value, dict)} == {
+        "category": {"name", "label", "confidence", "tier"},
+        "urgency": {"level", "score", "confidence"},
+        "route": {"owner", "respond_within"},
+        "model": {"version", "bundle", "taxonomy"},
+    }
+    assert (found["id"], found["topic"], found["evidence"]) == ("a-1", None, None)
+    assert set(found) == {
+        "id", "category", "alternatives", "urgency", "topic", "route", "outcome", "evidence", "model",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [*SHORT, LONG, "?", "👍🏽", "日本語のテキスト", "&lt;3 &amp; cafÃ©", "x" * 5000])
+def test_tags_obey_the_contract(tagger: Tagger, text: str) -> None:
+    [tags] = tagger.tag([Feedback(text=text)])
+    starter, policy = taxonomy.load(TAXONOMY), tagger.bundle.policy
+    chosen = starter.names.index(tags.category.name)
+    assert tags.urgency is not None
+    assert tags.category.label == starter.label(chosen)
+    assert tags.route.owner == starter.categories[chosen].owner
+    assert tags.route.respond_within == starter.respond_within(chosen, tags.urgency.level)
+    [row] = probabilities(tagger, [text])
+    ranked = np.argsort(-row, kind="stable")[: ALTERNATIVES + 1]
+    names = [tags.category.name, *(other.name for other in tags.alternatives)]
+    confidences = [tags.category.confidence, *(other.confidence for other in tags.alternatives)]
+    assert names == [starter.names[k] for k in ranked]
+    assert confidences == [round(float(row[k]), 4) for k in ranked]
+    assert tags.category.tier == policy.tier(row.max())
+    assert tags.outcome == policy.outcome(tags.category.tier)
+    assert tags.urgency.level in URGENCIES
+    assert 0 <= tags.urgency.score <= 1
+    assert 0 <= tags.urgency.confidence <= 1
+
+
+def test_tags_name_the_model_that_answered(trained: Trained) -> None:
+    tagger = Tagger.load(trained.bundle, version="7", threads=1)
+    [tags] = tagger.tag([Feedback(text=SHORT[0])])
+    assert tags.model.model_dump() == {
+        "version": "7",
+        "bundle": tagger.bundle.digest,
+        "taxonomy": taxonomy.load(TAXONOMY).version,
+    }
+
+
+def test_what_normalising_mends_does_not_change_the_tags(tagger: Tagger) -> None:
+    plain, messy = tag(tagger, ["The café & bar don't answer", "  The cafÃ©\u200b &amp; bar\r\n don't answer "])
+    assert plain.model_dump(exclude={"id"}) == messy.model_dump(exclude={"id"})
+
+
+def test_a_tagger_can_be_shared_between_threads(tagger: Tagger) -> None:
+    expected = [tags.category.name for tags in tag(tagger, SHORT)]
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: tag(tagger, SHORT), range(16)):
+            assert [tags.category.name for tags in found] == expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 512), max_size=300))
+def test_batches_hold_each_index_once_within_their_budget(lengths: list[int]) -> None:
+    made = list(batches(lengths))
+    assert sorted(n for batch in made for n in batch) == list(range(len(lengths)))
+    assert all(1 <= len(batch) <= BATCH_WINDOWS for batch in made)
+    assert all(len(batch) * max(lengths[n] for n in batch) <= BATCH_TOKENS for batch in made)
+
+
+def test_texts_of_one_length_share_full_batches() -> None:
+    assert [len(batch) for batch in batches([10] * (2 * BATCH_WINDOWS + 1))] == [BATCH_WINDOWS, BATCH_WINDOWS, 1]
+
+
+def test_a_window_larger_than_the_budget_is_still_read() -> None:
+    assert sorted(map(tuple, batches([BATCH_TOKENS + 1, 1]))) == [(0,), (1,)]
