@@ -75,7 +75,7 @@ def _rows(examples: tuple[Example, ...]) -> tuple[list[str], list[str]]:
     return [normalise(e.feedback.text) for e in examples], [e.category or "" for e in examples]
 
 
-def compare(name: str, data: Path, seed: int) -> dict[str, Any]:
+def compare(name: str, data: Path, seed: int, epochs: int | None) -> dict[str, Any]:
     """One row of the table: both models on one split."""
     file, columns = SETS[name]
     with tempfile.TemporaryDirectory(prefix="earful-bench-") as work:
@@ -85,7 +85,7 @@ def compare(name: str, data: Path, seed: int) -> dict[str, Any]:
         try:
             settings = TrainSettings(
                 data=(str((before / data / file).resolve()),), columns=columns, out=folder / "bundle",
-                test_fraction=0.2, seed=seed,
+                test_fraction=0.2, seed=seed, epochs=epochs,
             )  # fmt: skip
             ours, ece, agreement = earful(settings, folder)
             theirs = peer(settings)
@@ -100,12 +100,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, help="instead of what the size of the data suggests")
     options = parser.parse_args()
     print("| set | seed | accuracy | macro-F1 | ECE | int8 agrees | seconds | SVM accuracy | SVM macro-F1 |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     for name in options.sets:
         for seed in range(options.seeds):
-            row = compare(name, options.data, seed)
+            row = compare(name, options.data, seed, options.epochs)
             ours, theirs = row["ours"], row["theirs"]
             print(
                 f"| {name} | {seed} | {ours.accuracy:.4f} | {ours.macro_f1:.4f} | {row['ece']:.4f} | "

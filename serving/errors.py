@@ -37,7 +37,6 @@ def install(app: FastAPI) -> None:
     """Answer every error of an application in the one shape."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RecursionError, _nested)
     for kind in STATUS:
         app.add_exception_handler(kind, _ours)
     app.add_exception_handler(Exception, _unexpected)
@@ -64,10 +63,6 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     answer = problem(error.status_code, str(error.detail))
     answer.headers.update(error.headers or {})
     return answer
-
-
-async def _nested(request: Request, error: Exception) -> JSONResponse:
-    return problem(400, "the body is nested too deeply")
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:

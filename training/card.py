@@ -7,20 +7,8 @@ from earful.policy import Policy
 from earful.taxonomy import Taxonomy
 from training.corpus import Corpus
 from training.evaluate import Report
+from training.names import NAMES
 from training.settings import TrainSettings
-
-NAMES = {
-    "category_accuracy": "Category: accuracy",
-    "category_macro_f1": "Category: macro-F1",
-    "category_ece": "Category: expected calibration error",
-    "urgency_accuracy": "Urgency: accuracy",
-    "urgency_kappa": "Urgency: quadratic kappa",
-    "urgency_recall_high": "Urgency: recall at high or above",
-    "urgency_precision_high": "Urgency: precision at high or above",
-    "urgency_recall_critical": "Urgency: recall at critical",
-    "urgency_precision_critical": "Urgency: precision at critical",
-    "urgency_ece": "Urgency: expected calibration error",
-}
 
 
 def write(

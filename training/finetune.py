@@ -20,8 +20,8 @@ from training.network import IGNORED, Collator, FeedbackNetwork
 from training.settings import TrainSettings
 from training.sources import Example
 
-SHORT_STEPS, LONG_STEPS = 600, 6000  # optimiser steps that small and large data are given, as near as epochs allow
-FEWEST_EPOCHS, MOST_EPOCHS = 2, 20
+STEPS = 600  # optimiser steps that few rows are given, as near as whole epochs allow
+FEWEST_EPOCHS, MOST_EPOCHS = 6, 20
 SAMPLE = 256  # training windows on which the export sees typical activations
 
 
@@ -90,9 +90,9 @@ def fit(
 
 
 def _epochs(rows: int, batch_size: int) -> int:
-    """Enough passes that few rows get `SHORT_STEPS` steps, fewer as the data grows, within bounds."""
+    """Enough passes that few rows get `STEPS` steps, within bounds; early stopping ends what is not needed."""
     steps = max(1, rows // batch_size)
-    return int(np.clip(round(SHORT_STEPS / steps), 8 if steps * 8 <= LONG_STEPS else FEWEST_EPOCHS, MOST_EPOCHS))
+    return int(np.clip(round(STEPS / steps), FEWEST_EPOCHS, MOST_EPOCHS))
 
 
 def _arguments(settings: TrainSettings, epochs: int, folder: str) -> TrainingArguments:

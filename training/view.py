@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from training.card import NAMES
-from training.evaluate import Report
-from training.pipeline import Trained
-from training.registry import Version
+from training.names import NAMES
+
+if TYPE_CHECKING:  # a list of models should not wait for torch
+    from training.evaluate import Report
+    from training.pipeline import Trained
+    from training.registry import Version
 
 CLASSES = 30  # more than this are cut from the table; --json has all
 
 
-def trained(made: Trained, name: str, as_json: bool) -> None:
+def trained(made: "Trained", name: str, as_json: bool) -> None:
     """What a training run made."""
     if as_json:
         _json(
@@ -38,7 +41,7 @@ def trained(made: Trained, name: str, as_json: bool) -> None:
     console.print(f"bundle {made.bundle}, version {made.version} of {name}: {role}", highlight=False, soft_wrap=True)
 
 
-def report(found: Report, as_json: bool) -> None:
+def report(found: "Report", as_json: bool) -> None:
     """What an evaluation found."""
     if as_json:
         _json(found.model_dump(mode="json"))
@@ -57,7 +60,7 @@ def report(found: Report, as_json: bool) -> None:
         console.print(table)
 
 
-def versions(found: Sequence[Version], as_json: bool) -> None:
+def versions(found: Sequence["Version"], as_json: bool) -> None:
     """The registered models."""
     if as_json:
         _json(
@@ -80,7 +83,7 @@ def versions(found: Sequence[Version], as_json: bool) -> None:
     Console().print(table if found else "no model is registered yet; `earful train` makes the first")
 
 
-def _figures(found: Report, measured_on: str) -> Table:
+def _figures(found: "Report", measured_on: str) -> Table:
     table = Table("figure", "value", title=f"measured on {measured_on}")
     for key, value in found.metrics.items():
         table.add_row(NAMES[key], f"{value:.4f}")

@@ -19,7 +19,7 @@ from earful.taxonomy import URGENCIES
 from earful.text import Windower, normalise
 from tests.conftest import TAXONOMY, Trained
 
-NEAR = 0.02  # of a probability; a quantised model may round differently in another batch
+NEAR = 0.001  # of a probability or a logit: sums of floats may round differently in another batch
 CLEAR = 0.1  # by how much the best category leads
 
 SHORT = [
@@ -62,15 +62,17 @@ def test_a_clear_text_has_the_same_label_alone_and_among_others(tagger: Tagger) 
 
 def test_a_long_text_is_answered_with_the_token_weighted_mean_of_its_windows(trained: Trained, tagger: Tagger) -> None:
     manifest, session = tagger.bundle.manifest, tagger.bundle.session
+    text = LONG[: len(LONG) // 2] + " Thank you so much, everybody was wonderful!" * 10
     tokenizer = Tokenizer.from_file(str(trained.bundle / TOKENIZER))
-    [windows] = Windower(tokenizer, manifest.windows.size, manifest.windows.overlap)([normalise(LONG)])
+    [windows] = Windower(tokenizer, manifest.windows.size, manifest.windows.overlap)([normalise(text)])
     assert len(windows) > 2
-    assert len(windows[-1]) < len(windows[0])
-    for name, merged in tagger.logits([LONG])._asdict().items():
+    assert len(windows[-1]) < 0.8 * len(windows[0])
+    for name, merged in tagger.logits([text])._asdict().items():
         ids = [pad([window], manifest.windows.pad_id) for window in windows]
         answers = [session.run([name], {"input_ids": i, "attention_mask": mask})[0][0] for i, mask in ids]
         expected = np.average(answers, axis=0, weights=[len(window) for window in windows])
-        np.testing.assert_allclose(merged[0], expected, atol=5 * NEAR)
+        np.testing.assert_allclose(merged[0], expected, atol=NEAR)
+        assert np.abs(expected - np.mean(answers, axis=0)).max() > 5 * NEAR  # or the weights would not matter
 
 
 def test_the_end_of_a_long_text_is_read(tagger: Tagger) -> None:

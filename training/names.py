@@ -1,0 +1,14 @@
+"""What each figure is called where people read it."""
+
+NAMES = {
+    "category_accuracy": "Category: accuracy",
+    "category_macro_f1": "Category: macro-F1",
+    "category_ece": "Category: expected calibration error",
+    "urgency_accuracy": "Urgency: accuracy",
+    "urgency_kappa": "Urgency: quadratic kappa",
+    "urgency_recall_high": "Urgency: recall at high or above",
+    "urgency_precision_high": "Urgency: precision at high or above",
+    "urgency_recall_critical": "Urgency: recall at critical",
+    "urgency_precision_critical": "Urgency: precision at critical",
+    "urgency_ece": "Urgency: expected calibration error",
+}
