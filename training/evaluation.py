@@ -42,5 +42,4 @@ def _load(model: str, settings: RegistrySettings) -> Tagger:
     if Path(model).is_dir():
         return Tagger.load(Path(model))
     registry = Registry(settings)
-    version = registry.find(model)
-    return Tagger.load(registry.bundle(version), version.version)
+    return registry.load(registry.find(model))

@@ -1,6 +1,7 @@
 """The model registry: versions, and the aliases that say which one serves. One of the two files that import mlflow."""
 
 import json
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,9 +72,13 @@ class Registry:
         except MlflowException:
             return None
 
-    def bundle(self, version: Version) -> Path:
-        """A local folder with that version's bundle, fetched if the store is elsewhere."""
-        return Path(download_artifacts(run_id=version.run_id, artifact_path=BUNDLE, tracking_uri=self._uri))
+    def load(self, version: Version) -> Tagger:
+        """That version's Tagger; what had to be fetched for it is removed again. Raises `BundleError`."""
+        with tempfile.TemporaryDirectory(prefix="earful-model-") as folder:
+            bundle = download_artifacts(
+                run_id=version.run_id, artifact_path=BUNDLE, dst_path=folder, tracking_uri=self._uri
+            )
+            return Tagger.load(Path(bundle), version.version)
 
     def challenge(self, version: str) -> None:
         """Mark a version as the one just trained."""
@@ -82,7 +87,7 @@ class Registry:
     def promote(self, wanted: str) -> Version:
         """Make a version champion, once its bundle has loaded and passed its smoke test. Raises `BundleError`."""
         version = self.find(wanted)
-        Tagger.load(self.bundle(version))
+        self.load(version)
         before = self.champion()
         if before is not None and before != version.version:
             self._remember([*self._history(), before])
@@ -94,7 +99,7 @@ class Registry:
         history = self._history()
         if not history:
             raise ModelNotFound(f"{self.name} has had no champion before this one; there is nothing to go back to")
-        Tagger.load(self.bundle(self.find(history[-1])))
+        self.load(self.find(history[-1]))
         self._client.set_registered_model_alias(self.name, CHAMPION, history[-1])
         self._remember(history[:-1])
         return self.find(history[-1])
