@@ -1,6 +1,7 @@
 """Fine-tuning: transformers' Trainer on windows of text, batches grouped by length, the best epoch kept."""
 
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,9 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments, set_seed
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 
 from earful.tagger import Logits
@@ -22,6 +25,7 @@ from training.sources import Example
 
 STEPS = 600  # optimiser steps that few rows are given, as near as whole epochs allow
 FEWEST_EPOCHS, MOST_EPOCHS = 6, 20
+PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the category head starts from
 SAMPLE = 256  # training windows on which the export sees typical activations
 
 
@@ -60,7 +64,7 @@ def fit(
     settings: TrainSettings,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Fitted:
-    """Fine-tune one network and keep its best epoch by validation loss. Same seed and machine, same result."""
+    """Fine-tune one network and keep its best epoch by validation score. Same seed and machine, same result."""
     set_seed(settings.seed)
     torch.set_flush_denormal(True)
     windower = Windower(encoder.tokenizer, min(settings.window_tokens, encoder.longest), settings.window_overlap)
@@ -69,6 +73,7 @@ def fit(
     rows = dataset(train, windower, categories, settings.train_windows)
     checks = dataset(validation, windower, categories)
     epochs = settings.epochs or _epochs(len(train), settings.batch_size)
+    _start_category_head(network, rows, Collator(encoder.pad_id))
     with tempfile.TemporaryDirectory(prefix="earful-train-") as folder:
         trainer = Trainer(
             model=network,
@@ -77,6 +82,7 @@ def fit(
             eval_dataset=checks,
             data_collator=Collator(encoder.pad_id),
             optimizers=(_optimizer(network, settings), None),
+            compute_metrics=_score,
             callbacks=[EarlyStoppingCallback(settings.patience), *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
@@ -115,8 +121,8 @@ def _arguments(settings: TrainSettings, epochs: int, folder: str) -> TrainingArg
         save_only_model=True,
         save_total_limit=1,
         load_best_model_at_end=True,
-        metric_for_best_model="loss",
-        greater_is_better=False,
+        metric_for_best_model="score",
+        greater_is_better=True,
         label_names=["category", "urgency"],
         remove_unused_columns=False,
         dataloader_pin_memory=False,
@@ -140,6 +146,47 @@ def _optimizer(network: FeedbackNetwork, settings: TrainSettings) -> torch.optim
     heads = [parameter for parameter in network.parameters() if id(parameter) not in known]
     groups = [{"params": inside, "lr": settings.learning_rate}, {"params": heads, "lr": settings.head_rate}]
     return torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+
+
+def _start_category_head(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> None:
+    """Begin with the best head for the encoder as it is, so that a random one does not first spoil what it knows.
+
+    Linear probing, then fine-tuning (Kumar et al. 2022).
+    """
+    lengths, labels = list(rows["length"]), list(rows["category"])
+    known = [n for n in sorted(range(len(rows)), key=lengths.__getitem__) if labels[n] != IGNORED]
+    batches = (collator(list(rows.select(known[n : n + PROBE_BATCH]))) for n in range(0, len(known), PROBE_BATCH))
+    features = np.concatenate([_features(network, batch) for batch in batches])
+    scale = float(np.linalg.norm(features, axis=1).mean())
+    probe = LogisticRegression(C=PROBE_STRENGTH, max_iter=PROBE_STEPS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # near enough is a good start
+        probe.fit(features / scale, [labels[n] for n in known])
+    coefficients, intercepts = probe.coef_, probe.intercept_
+    if len(probe.classes_) == 2:  # scikit-learn keeps one row for two classes, the difference of theirs
+        coefficients, intercepts = np.outer([-0.5, 0.5], coefficients), np.outer([-0.5, 0.5], intercepts).ravel()
+    with torch.no_grad():
+        network.category.bias.fill_(float(intercepts.min()))  # of categories without a row
+        network.category.weight.zero_()
+        network.category.weight[probe.classes_] = torch.tensor(coefficients / scale, dtype=torch.float32)
+        network.category.bias[probe.classes_] = torch.tensor(intercepts, dtype=torch.float32)
+
+
+def _features(network: FeedbackNetwork, batch: dict[str, torch.Tensor]) -> NDArray[np.float32]:
+    network.eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=_has_bf16()):
+        found: NDArray[np.float32] = network.features(**batch).float().numpy()
+    return found
+
+
+def _score(found: EvalPrediction) -> dict[str, float]:
+    """Mean accuracy of the heads: the loss turns up again long before the labels get worse."""
+    logits = _logits(found.predictions)
+    category, urgency = (np.asarray(labels) for labels in found.label_ids)
+    hits = [logits.category.argmax(axis=1)[category != IGNORED] == category[category != IGNORED]]
+    if logits.urgency is not None:
+        hits.append((logits.urgency > 0).sum(axis=1)[urgency != IGNORED] == urgency[urgency != IGNORED])
+    return {"score": float(np.mean([hit.mean() for hit in hits if len(hit)]))}
 
 
 def _logits(predictions: Any) -> Logits:

@@ -53,11 +53,21 @@ class FeedbackNetwork(nn.Module):
         self.urgency = OrdinalHead(width, levels) if levels else None
         self.label_smoothing = label_smoothing
 
-    def windows(self, input_ids: Tensor, attention_mask: Tensor) -> Logits:
-        """Logits of every window by itself; both inputs are (windows, tokens). This is what is exported."""
+    def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Mean over the tokens of every window: both inputs (windows, tokens) → (windows, width)."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        pooled = self.dropout((hidden * mask).sum(1) / mask.sum(1))
+        mean: Tensor = (hidden * mask).sum(1) / mask.sum(1)
+        return mean
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor, document: Tensor, **_: Tensor) -> Tensor:
+        """Mean over the tokens of every document, whose windows `document` names: (documents, width)."""
+        by_window = self.pooled(input_ids, attention_mask)
+        return merge(by_window, attention_mask.sum(1).float(), document, int(document.max()) + 1)
+
+    def windows(self, input_ids: Tensor, attention_mask: Tensor) -> Logits:
+        """Logits of every window by itself; both inputs are (windows, tokens). This is what is exported."""
+        pooled = self.dropout(self.pooled(input_ids, attention_mask))
         return Logits(self.category(pooled), self.urgency(pooled) if self.urgency is not None else None)
 
     def forward(
@@ -70,7 +80,7 @@ class FeedbackNetwork(nn.Module):
         by_window = self.windows(input_ids, attention_mask)
         weight = attention_mask.sum(1).float()
         n = category.shape[0]
-        logits = Logits(*(None if part is None else _merge(part, weight, document, n) for part in by_window))  # type: ignore[arg-type]
+        logits = Logits(*(None if part is None else merge(part, weight, document, n) for part in by_window))  # type: ignore[arg-type]
         output: dict[str, Any] = {"loss": self._loss(logits, category, urgency), "category": logits.category}
         if logits.urgency is not None:
             output["urgency"] = logits.urgency
@@ -88,10 +98,10 @@ class FeedbackNetwork(nn.Module):
         return loss
 
 
-def _merge(logits: Tensor, weight: Tensor, document: Tensor, n: int) -> Tensor:
-    """Token-weighted mean of the windows' logits (windows, k) → (n, k)."""
-    logits = logits.float()
-    total = logits.new_zeros(n, logits.shape[1]).index_add(0, document, logits * weight.unsqueeze(1))
+def merge(by_window: Tensor, weight: Tensor, document: Tensor, n: int) -> Tensor:
+    """Token-weighted mean over the windows of each document: (windows, k) → (n, k)."""
+    by_window = by_window.float()
+    total = by_window.new_zeros(n, by_window.shape[1]).index_add(0, document, by_window * weight.unsqueeze(1))
     return total / weight.new_zeros(n).index_add(0, document, weight).unsqueeze(1)
 
 

@@ -67,5 +67,5 @@ class TrainingBar(TrainerCallback):
         if "eval_loss" in logs:
             self._reporter.say(
                 f"  epoch {round(state.epoch or 0)} of {int(args.num_train_epochs)}: "
-                f"loss {self._loss:.3f}, validation {logs['eval_loss']:.3f}"
+                f"loss {self._loss:.3f}, validation {logs['eval_loss']:.3f}, score {logs.get('eval_score', 0.0):.3f}"
             )

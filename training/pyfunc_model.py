@@ -15,7 +15,10 @@ from earful.tags import FLAT_COLUMNS, flat, flat_error
 
 
 class BundleModel(PythonModel):  # type: ignore[misc]
-    """Takes a frame with a `text` column, returns the columns of a scored file, row for row."""
+    """Takes a frame with a `text` column, returns the columns of a scored file, row for row.
+
+    A text that is absent is an empty string, not null: MLflow's Spark function would write it as "nan".
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the bundle that was logged with this model."""
@@ -31,7 +34,8 @@ class BundleModel(PythonModel):  # type: ignore[misc]
         good = [row for row in rows if isinstance(row, Feedback)]
         tags = iter(self.tagger.tag(good))
         answers = [flat(next(tags)) if isinstance(row, Feedback) else flat_error(row) for row in rows]
-        return pandas.DataFrame(answers, columns=list(FLAT_COLUMNS))
+        frame = pandas.DataFrame(answers, columns=list(FLAT_COLUMNS))
+        return frame.fillna({name: "" for name, kind in FLAT_COLUMNS.items() if kind is str})
 
 
 def _parse(text: object) -> Feedback | str:
