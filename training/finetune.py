@@ -88,11 +88,9 @@ def fit(
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         trainer.train()
-        trainer.args.train_sampling_strategy = "sequential"  # grouped by length, answers come in another order
-        logits = _logits(trainer.predict(checks).predictions)
     history = tuple(entry for entry in trainer.state.log_history if "epoch" in entry)
     sample = tuple(tuple(item["windows"][0]) for item in rows.select(range(min(SAMPLE, len(rows)))))
-    return Fitted(network.eval(), logits, history, epochs, sample)
+    return Fitted(network, _answer(network, checks, Collator(encoder.pad_id)), history, epochs, sample)
 
 
 def _epochs(rows: int, batch_size: int) -> int:
@@ -177,6 +175,16 @@ def _features(network: FeedbackNetwork, batch: dict[str, torch.Tensor]) -> NDArr
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=_has_bf16()):
         found: NDArray[np.float32] = network.features(**batch).float().numpy()
     return found
+
+
+def _answer(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> Logits:
+    """The trained network's answers in full precision, in the order of the rows: what the export must match."""
+    network.cpu().eval()
+    with torch.no_grad():
+        parts = [network(**collator(list(rows.select([n])))) for n in range(len(rows))]
+    urgency = [part["urgency"].numpy() for part in parts if "urgency" in part]
+    category = np.concatenate([part["category"].numpy() for part in parts])
+    return Logits(category, np.concatenate(urgency) if urgency else None)
 
 
 def _score(found: EvalPrediction) -> dict[str, float]:

@@ -111,11 +111,11 @@ def test_two_workers_answer(trained: Trained, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["nobody", "99"])
 def test_a_model_that_is_not_there_ends_the_start_with_its_name(trained: Trained, tmp_path: Path, model: str) -> None:
-    assert f"“{model}”" in failure(tmp_path, "--model", model, MLFLOW_TRACKING_URI=trained.store)
+    assert f"“{model}”" in failure(tmp_path, "--model", model, "--port", free_port(), MLFLOW_TRACKING_URI=trained.store)
 
 
 def test_a_first_start_without_any_model_says_so(tmp_path: Path) -> None:
-    assert "“champion”" in failure(tmp_path)
+    assert "“champion”" in failure(tmp_path, "--port", free_port())
 
 
 @pytest.mark.parametrize("workers", [1, 2])
