@@ -44,6 +44,11 @@ def _explained() -> Iterator[None]:
     except EarfulError as error:
         messages.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
+    except OSError as error:  # a full disk, a folder that may not be written to
+        messages.print(
+            f"error: {error.filename or 'file'}: {error.strerror}", style="red", markup=False, soft_wrap=True
+        )
+        raise typer.Exit(1) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = "-".join(str(part) for part in first["loc"]).replace("_", "-")

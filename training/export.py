@@ -25,6 +25,7 @@ from training.quantise import Feed, quantise
 OPSET = 17
 MOST_DISAGREEMENT = 0.01  # of labels
 MOST_LOSS = 0.005  # of any metric; a calibration error is worse when it rises
+TIE = 0.05  # two labels whose probabilities are nearer than this are both the network's answer
 FEW = 2.0  # rows that may always differ: among a few dozen, one or two lie on the edge
 ROUNDING = 1e-9
 
@@ -80,10 +81,15 @@ def _export(network: FeedbackNetwork, path: Path, outputs: Sequence[str]) -> Non
 
 
 class Parity(NamedTuple):
-    """How far two models agree: share of rows with the same labels, and each metric's change (exported - trained)."""
+    """How far two models agree: shares of rows with the same labels, and each metric's change (exported - trained).
+
+    A `clear` disagreement is one where the trained network was not itself undecided, by `TIE`.
+    """
 
     category_agreement: float
     urgency_agreement: float | None
+    category_clear: float
+    urgency_clear: float
     changes: Mapping[str, float]
 
 
@@ -91,25 +97,41 @@ def parity(trained: Logits, exported: Logits, right: Answers, policy: Policy) ->
     """Compare two models' answers to the same rows."""
     before, after = answer(trained, policy), answer(exported, policy)
     old, new = metrics(before, right), metrics(after, right)
-    return Parity(
-        category_agreement=_same(before.category.argmax(axis=1), after.category.argmax(axis=1)),
-        urgency_agreement=None if before.level is None or after.level is None else _same(before.level, after.level),
-        changes={name: round(new.get(name, 0.0) - value, 4) for name, value in old.items()},
-    )
+    same, clear = _categories(before.category, after.category)
+    urgency: float | None = None
+    urgency_clear = 0.0
+    if (
+        before.level is not None
+        and after.level is not None
+        and before.urgency is not None
+        and after.urgency is not None
+    ):
+        levels = np.arange(len(URGENCIES)) / (len(URGENCIES) - 1)
+        moved = np.abs((after.urgency - before.urgency) @ levels) > TIE
+        urgency = float((before.level == after.level).mean())
+        urgency_clear = float(((before.level != after.level) & moved).mean())
+    changes = {name: round(new.get(name, 0.0) - value, 4) for name, value in old.items()}
+    return Parity(same, urgency, clear, urgency_clear, changes)
+
+
+def _categories(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
+    """Share of rows with the same category, and with another that the trained network held clearly less likely."""
+    rows, old, new = np.arange(len(before)), before.argmax(axis=1), after.argmax(axis=1)
+    clear = before[rows, old] - before[rows, new] > TIE
+    return float((old == new).mean()), float(clear.mean())
 
 
 def check_parity(found: Parity, right: Answers) -> None:
-    """Raises `ParityError` if labels disagree on more than 1% of the rows or a metric falls by more than half a point.
+    """Raises `ParityError` if more than 1% of labels clearly disagree or a metric falls by more than half a point.
 
-    Where that is less than two rows of those behind the figure, two are allowed: among a few dozen, one or two lie on
-    the edge between two labels, which is chance and not a worse model.
+    Where that is less than two rows of those behind the figure, two are allowed: among a few dozen rows, one or two
+    more or less are chance and not a worse model.
     """
     rows = len(right.category)
-    allowed = max(MOST_DISAGREEMENT, FEW / rows) + ROUNDING
     problems = [
-        f"{name} labels agree on only {agreement:.2%} of {rows} validation rows"
-        for name, agreement in (("category", found.category_agreement), ("urgency", found.urgency_agreement))
-        if agreement is not None and 1.0 - agreement > allowed
+        f"{name} labels clearly disagree on {share:.2%} of {rows} validation rows"
+        for name, share in (("category", found.category_clear), ("urgency", found.urgency_clear))
+        if share > max(MOST_DISAGREEMENT, FEW / rows) + ROUNDING
     ]
     problems += [
         f"{name} changes by {change:+.4f}"
@@ -127,7 +149,3 @@ def _rows_behind(metric: str, right: Answers) -> int:
             return max(1, int((right.urgency >= level).sum()))
     labels = right.urgency if metric.startswith("urgency") else right.category
     return max(1, int((labels >= 0).sum()))
-
-
-def _same(one: NDArray[np.integer], other: NDArray[np.integer]) -> float:
-    return float((one == other).mean())

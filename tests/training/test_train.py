@@ -167,7 +167,7 @@ def test_an_export_that_answers_otherwise_fails_the_run() -> None:
     exported = trained_logits.copy()
     exported[:20] = -exported[:20]
     other = export.parity(Logits(trained_logits, None), Logits(exported, None), right, Policy())
-    with pytest.raises(ParityError, match=r"agree on only 95.00% of 400"):
+    with pytest.raises(ParityError, match=r"clearly disagree on 5.00% of 400"):
         export.check_parity(other, right)
 
 
