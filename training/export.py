@@ -4,19 +4,17 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.fusion_options import FusionOptions
+from onnxruntime.transformers.optimizer import optimize_model
 from torch import Tensor, nn
 
-from earful.errors import ParityError
 from earful.policy import Policy
 from earful.tagger import Logits, batches, pad
-from earful.taxonomy import URGENCIES
 from training.calibrate import Answers
 from training.evaluate import answer, metrics
 from training.network import FeedbackNetwork
@@ -25,9 +23,9 @@ from training.quantise import Feed, quantise
 OPSET = 17
 MOST_DISAGREEMENT = 0.01  # of labels
 MOST_LOSS = 0.005  # of any metric
-TIE = 0.05  # two labels whose probabilities are nearer than this are both the network's answer
-FEW = 2.0  # rows that may always differ: among a few dozen, one or two lie on the edge
 ROUNDING = 1e-9
+Precision = Literal["int8", "float32"]
+PRECISIONS: tuple[Precision, ...] = ("int8", "float32")  # in the order in which they are tried
 
 
 class _Windows(nn.Module):
@@ -41,20 +39,36 @@ class _Windows(nn.Module):
         return tuple(part for part in self.network.windows(input_ids, attention_mask) if part is not None)
 
 
-def to_onnx(network: FeedbackNetwork, windows: Sequence[Sequence[int]], pad_id: int) -> bytes:
-    """The network as int8 ONNX: `input_ids` and `attention_mask` (windows, tokens) to `category` and maybe `urgency`.
-
-    `windows` are token ids of some training texts, to see typical activations on.
-    """
+def to_onnx(network: FeedbackNetwork) -> onnx.ModelProto:
+    """The network as ONNX: `input_ids` and `attention_mask` (windows, tokens) to `category` and maybe `urgency`."""
     outputs = ["category"] + (["urgency"] if network.urgency is not None else [])
     with tempfile.TemporaryDirectory(prefix="earful-export-") as name:
         folder = Path(name)
         _export(network, folder / "full.onnx", outputs)
         quant_pre_process(folder / "full.onnx", folder / "clean.onnx", skip_symbolic_shape=True)
-        model = onnx.load(folder / "clean.onnx")
-    feeds = [_feed([windows[n] for n in batch], pad_id) for batch in batches([len(window) for window in windows])]
-    made: bytes = quantise(model, feeds).SerializeToString()
+        return _fuse(folder / "clean.onnx", network.encoder.config)
+
+
+def at(precision: Precision, model: onnx.ModelProto, windows: Sequence[Sequence[int]], pad_id: int) -> bytes:
+    """The bytes of `model` at a precision; `windows` are training texts, to see typical activations on."""
+    if precision == "int8":
+        chosen = batches([len(window) for window in windows])
+        model = quantise(model, [_feed([windows[n] for n in batch], pad_id) for batch in chosen])
+    made: bytes = model.SerializeToString()
     return made
+
+
+def _fuse(path: Path, config: Any) -> onnx.ModelProto:
+    """Attention as one operation, where the encoder's is of the usual kind; measured a tenth faster than its parts."""
+    options = FusionOptions("bert")
+    options.use_multi_head_attention = True  # leaves the products of the queries, keys and values to be quantised
+    options.enable_embed_layer_norm = False  # would hide the table that is kept in half precision
+    options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = False  # slower on the processor
+    heads, width = getattr(config, "num_attention_heads", 0), config.hidden_size
+    fused = optimize_model(
+        str(path), "bert", num_heads=heads, hidden_size=width, optimization_options=options, opt_level=0
+    )
+    return fused.model
 
 
 def _feed(windows: Sequence[Sequence[int]], pad_id: int) -> Feed:
@@ -65,6 +79,7 @@ def _feed(windows: Sequence[Sequence[int]], pad_id: int) -> Feed:
 def _export(network: FeedbackNetwork, path: Path, outputs: Sequence[str]) -> None:
     """With the older exporter: what the newer one writes cannot be quantised by onnxruntime."""
     ids = torch.ones(2, 8, dtype=torch.long)
+    network.encoder.set_attn_implementation("eager")  # type: ignore[operator]  # as its parts, which `_fuse` knows
     axes = {name: {0: "windows", 1: "tokens"} for name in ("input_ids", "attention_mask")}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # deprecation of the exporter, and tracing constants that are constant
@@ -81,15 +96,10 @@ def _export(network: FeedbackNetwork, path: Path, outputs: Sequence[str]) -> Non
 
 
 class Parity(NamedTuple):
-    """How far two models agree: shares of rows with the same labels, and each metric's change (exported - trained).
-
-    A `clear` disagreement is one where the trained network was not itself undecided, by `TIE`.
-    """
+    """How far two models agree: shares of rows with the same labels, and each metric's change (exported - trained)."""
 
     category_agreement: float
     urgency_agreement: float | None
-    category_clear: float
-    urgency_clear: float
     changes: Mapping[str, float]
 
 
@@ -97,55 +107,27 @@ def parity(trained: Logits, exported: Logits, right: Answers, policy: Policy) ->
     """Compare two models' answers to the same rows."""
     before, after = answer(trained, policy), answer(exported, policy)
     old, new = metrics(before, right), metrics(after, right)
-    same, clear = _categories(before.category, after.category)
+    category = float((before.category.argmax(axis=1) == after.category.argmax(axis=1)).mean())
     urgency: float | None = None
-    urgency_clear = 0.0
-    if (
-        before.level is not None
-        and after.level is not None
-        and before.urgency is not None
-        and after.urgency is not None
-    ):
-        levels = np.arange(len(URGENCIES)) / (len(URGENCIES) - 1)
-        moved = np.abs((after.urgency - before.urgency) @ levels) > TIE
+    if before.level is not None and after.level is not None:
         urgency = float((before.level == after.level).mean())
-        urgency_clear = float(((before.level != after.level) & moved).mean())
     changes = {name: round(new.get(name, 0.0) - value, 4) for name, value in old.items()}
-    return Parity(same, urgency, clear, urgency_clear, changes)
+    return Parity(category, urgency, changes)
 
 
-def _categories(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
-    """Share of rows with the same category, and with another that the trained network held clearly less likely."""
-    rows, old, new = np.arange(len(before)), before.argmax(axis=1), after.argmax(axis=1)
-    clear = before[rows, old] - before[rows, new] > TIE
-    return float((old == new).mean()), float(clear.mean())
+def problems(found: Parity) -> list[str]:
+    """What is wrong: labels that disagree on more than 1% of the rows, metrics that fall by more than half a point.
 
-
-def check_parity(found: Parity, right: Answers) -> None:
-    """Raises `ParityError` if more than 1% of labels clearly disagree or a metric falls by more than half a point.
-
-    Two labels may always differ, and four rows' worth of a metric (a row counts in the F1 of two classes): among a few
-    dozen rows that is chance. Calibration errors are not held: the temperatures were fitted to the exported model.
+    Calibration errors are not held: the temperatures are fitted to the exported model afterwards.
     """
-    rows = len(right.category)
-    problems = [
-        f"{name} labels clearly disagree on {share:.2%} of {rows} validation rows"
-        for name, share in (("category", found.category_clear), ("urgency", found.urgency_clear))
-        if share > max(MOST_DISAGREEMENT, FEW / rows) + ROUNDING
+    shares = {"category": found.category_agreement, "urgency": found.urgency_agreement}
+    wrong = [
+        f"{name} labels disagree on {1 - share:.2%} of the validation rows"
+        for name, share in shares.items()
+        if share is not None and 1 - share > MOST_DISAGREEMENT + ROUNDING
     ]
-    problems += [
+    return wrong + [
         f"{name} changes by {change:+.4f}"
         for name, change in found.changes.items()
-        if not name.endswith("_ece") and -change > max(MOST_LOSS, 2 * FEW / _rows_behind(name, right)) + ROUNDING
+        if not name.endswith("_ece") and -change > MOST_LOSS + ROUNDING
     ]
-    if problems:
-        raise ParityError("the int8 model does not answer as the trained one: " + "; ".join(problems))
-
-
-def _rows_behind(metric: str, right: Answers) -> int:
-    """How many rows a metric is the mean of."""
-    for level, name in enumerate(URGENCIES):
-        if metric.endswith(f"_{name}"):
-            return max(1, int((right.urgency >= level).sum()))
-    labels = right.urgency if metric.startswith("urgency") else right.category
-    return max(1, int((labels >= 0).sum()))

@@ -1,7 +1,6 @@
 """Fine-tuning: transformers' Trainer on windows of text, batches grouped by length, the best epoch kept."""
 
 import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +9,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 
@@ -25,7 +23,7 @@ from training.sources import Example
 
 STEPS = 600  # optimiser steps that few rows are given, as near as whole epochs allow
 FEWEST_EPOCHS, MOST_EPOCHS = 6, 12
-PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the category head starts from
+PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the heads start from
 SAMPLE = 256  # training windows on which the export sees typical activations
 
 
@@ -73,7 +71,7 @@ def fit(
     rows = dataset(train, windower, categories, settings.train_windows)
     checks = dataset(validation, windower, categories)
     epochs = settings.epochs or _epochs(len(train), settings.batch_size)
-    _start_category_head(network, rows, Collator(encoder.pad_id))
+    _start_heads(network, rows, Collator(encoder.pad_id))
     with tempfile.TemporaryDirectory(prefix="earful-train-") as folder:
         trainer = Trainer(
             model=network,
@@ -88,6 +86,7 @@ def fit(
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         trainer.train()
+        trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # or it answers in half precision for ever
     history = tuple(entry for entry in trainer.state.log_history if "epoch" in entry)
     sample = tuple(tuple(item["windows"][0]) for item in rows.select(range(min(SAMPLE, len(rows)))))
     return Fitted(network, _answer(network, checks, Collator(encoder.pad_id)), history, epochs, sample)
@@ -146,35 +145,40 @@ def _optimizer(network: FeedbackNetwork, settings: TrainSettings) -> torch.optim
     return torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
 
 
-def _start_category_head(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> None:
-    """Begin with the best head for the encoder as it is, so that a random one does not first spoil what it knows.
+def _start_heads(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> None:
+    """Begin with the best heads for the encoder as it is, so that random ones do not first spoil what it knows.
 
-    Linear probing, then fine-tuning (Kumar et al. 2022).
+    Linear probing, then fine-tuning (Kumar et al. 2022). The penalty is that of scikit-learn's logistic regression with
+    C = `PROBE_STRENGTH` on features of unit length.
     """
-    lengths, labels = list(rows["length"]), list(rows["category"])
-    known = [n for n in sorted(range(len(rows)), key=lengths.__getitem__) if labels[n] != IGNORED]
-    batches = (collator(list(rows.select(known[n : n + PROBE_BATCH]))) for n in range(0, len(known), PROBE_BATCH))
-    features = np.concatenate([_features(network, batch) for batch in batches])
-    scale = float(np.linalg.norm(features, axis=1).mean())
-    probe = LogisticRegression(C=PROBE_STRENGTH, max_iter=PROBE_STEPS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # near enough is a good start
-        probe.fit(features / scale, [labels[n] for n in known])
-    coefficients, intercepts = probe.coef_, probe.intercept_
-    if len(probe.classes_) == 2:  # scikit-learn keeps one row for two classes, the difference of theirs
-        coefficients, intercepts = np.outer([-0.5, 0.5], coefficients), np.outer([-0.5, 0.5], intercepts).ravel()
+    order = np.argsort(rows["length"], kind="stable")
+    parts = [order[n : n + PROBE_BATCH] for n in range(0, len(order), PROBE_BATCH)]
+    features = torch.cat([_features(network, collator(list(rows.select(part)))) for part in parts])
+    features = features / (scale := features.norm(dim=1).mean())
+    category, urgency = (torch.tensor(rows[name])[order] for name in ("category", "urgency"))
+    heads = [network.category] + ([network.urgency.score] if network.urgency is not None else [])
+    parameters = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
+    optimizer = torch.optim.LBFGS(parameters, max_iter=PROBE_STEPS, line_search_fn="strong_wolfe")
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss = network.loss(network.heads(features), category, urgency)
+        penalty: Tensor = sum((head.weight.square().sum() for head in heads), start=torch.zeros(()))
+        loss = loss + penalty / (2 * PROBE_STRENGTH * len(order))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(step)  # type: ignore[no-untyped-call]
     with torch.no_grad():
-        network.category.bias.fill_(float(intercepts.min()))  # of categories without a row
-        network.category.weight.zero_()
-        network.category.weight[probe.classes_] = torch.tensor(coefficients / scale, dtype=torch.float32)
-        network.category.bias[probe.classes_] = torch.tensor(intercepts, dtype=torch.float32)
+        for head in heads:
+            head.weight /= scale
+    network.zero_grad()
 
 
-def _features(network: FeedbackNetwork, batch: dict[str, torch.Tensor]) -> NDArray[np.float32]:
+def _features(network: FeedbackNetwork, batch: dict[str, Tensor]) -> Tensor:
     network.eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=_has_bf16()):
-        found: NDArray[np.float32] = network.features(**batch).float().numpy()
-    return found
+        return network.features(**batch).float()
 
 
 def _answer(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> Logits:

@@ -67,8 +67,11 @@ class FeedbackNetwork(nn.Module):
 
     def windows(self, input_ids: Tensor, attention_mask: Tensor) -> Logits:
         """Logits of every window by itself; both inputs are (windows, tokens). This is what is exported."""
-        pooled = self.dropout(self.pooled(input_ids, attention_mask))
-        return Logits(self.category(pooled), self.urgency(pooled) if self.urgency is not None else None)
+        return self.heads(self.dropout(self.pooled(input_ids, attention_mask)))
+
+    def heads(self, features: Tensor) -> Logits:
+        """Logits of features (n, width)."""
+        return Logits(self.category(features), self.urgency(features) if self.urgency is not None else None)
 
     def forward(
         self, category: Tensor, urgency: Tensor, input_ids: Tensor, attention_mask: Tensor, document: Tensor
@@ -81,12 +84,13 @@ class FeedbackNetwork(nn.Module):
         weight = attention_mask.sum(1).float()
         n = category.shape[0]
         logits = Logits(*(None if part is None else merge(part, weight, document, n) for part in by_window))  # type: ignore[arg-type]
-        output: dict[str, Any] = {"loss": self._loss(logits, category, urgency), "category": logits.category}
+        output: dict[str, Any] = {"loss": self.loss(logits, category, urgency), "category": logits.category}
         if logits.urgency is not None:
             output["urgency"] = logits.urgency
         return output
 
-    def _loss(self, logits: Logits, category: Tensor, urgency: Tensor) -> Tensor:
+    def loss(self, logits: Logits, category: Tensor, urgency: Tensor) -> Tensor:
+        """Sum of the heads' mean losses; a row counts for the heads whose label it has."""
         known = category != IGNORED
         loss = logits.category.sum() * 0.0  # keeps every head in the graph when a batch has no label for it
         if known.any():

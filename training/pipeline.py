@@ -12,7 +12,7 @@ from accelerate import PartialState
 from earful import bundle as bundles
 from earful import taxonomy as taxonomies
 from earful.bundle import Labels, SmokeAnswer, TaxonomyRef, Windows
-from earful.errors import InputError
+from earful.errors import InputError, ParityError
 from earful.policy import Policy
 from earful.settings import RegistrySettings
 from earful.tagger import Logits, Tagger
@@ -22,7 +22,7 @@ from training.calibrate import answers, calibrate
 from training.corpus import Corpus
 from training.encoders import Encoder
 from training.evaluate import Report
-from training.export import Parity
+from training.export import Parity, Precision
 from training.finetune import Fitted
 from training.plots import draw
 from training.progress import Reporter, TrainingBar
@@ -58,6 +58,7 @@ class Trained:
     report: Report
     measured_on: str
     parity: Parity
+    precision: Precision
     rejected: int
     rejects_file: Path | None
 
@@ -155,34 +156,73 @@ def _fit(prepared: Prepared, encoder: Encoder, reporter: Reporter) -> Fitted:
 def _finish(
     prepared: Prepared, encoder: Encoder, fitted: Fitted, run: tracking.Run, registry: Registry, reporter: Reporter
 ) -> Trained:
-    """Export, calibrate, check, evaluate, write the bundle and register it."""
+    """Export, evaluate, write the bundle and register it."""
     settings, made, names = prepared.settings, prepared.corpus, prepared.taxonomy.names
-    with reporter.bar("exporting", None):
-        model = export.to_onnx(fitted.network, fitted.sample, encoder.pad_id)
-        content = _content(prepared, encoder, model)
-    with tempfile.TemporaryDirectory(prefix="earful-bundle-") as folder:
-        draft = Path(folder) / "draft"
-        bundles.write(draft, content, **_manifest(prepared, encoder, fitted, run.id))
-        tagger = Tagger.load(draft)
-    validation = _answer(tagger, made.validation, "validation", reporter)
-    right = answers(made.validation, names)
-    policy = calibrate(validation, right)
-    parity = export.parity(fitted.validation, validation, right, policy)
-    export.check_parity(parity, right)
+    exported = _export(prepared, encoder, fitted, reporter)
+    policy, tagger = exported.policy, exported.tagger
     measured = made.test or made.validation
     measured_on = "test rows" if made.test else "validation rows (which also set the stopping point and the thresholds)"
-    logits = _answer(tagger, made.test, "test", reporter) if made.test else validation
+    logits = _answer(tagger, made.test, "test", reporter) if made.test else exported.validation
     report = evaluate.report(logits, policy, names, measured)
-    run.evaluation(report, measured_on, parity)
+    run.evaluation(report, measured_on, exported.parity, exported.precision)
     run.figures(draw(evaluate.answer(logits, policy), answers(measured, names), names))
-    content[bundles.POLICY] = policy.model_dump_json(indent=2).encode()
-    content[bundles.CARD] = card.write(settings, prepared.taxonomy, made, policy, report, measured_on).encode()
-    extra = {"metrics": report.metrics, "smoke": _smoke(tagger, policy)}
-    bundles.write(settings.out, content, **{**_manifest(prepared, encoder, fitted, run.id), **extra})
+    content = {
+        **exported.content,
+        bundles.POLICY: policy.model_dump_json(indent=2).encode(),
+        bundles.CARD: card.write(settings, prepared.taxonomy, made, policy, report, measured_on).encode(),
+    }
+    manifest = _manifest(prepared, encoder, fitted, run.id)
+    manifest |= {"metrics": report.metrics, "smoke": _smoke(tagger, policy)}
+    bundles.write(settings.out, content, **manifest)
     version, is_champion = _register(settings, run, registry, reporter)
     return Trained(
-        settings.out, version, is_champion, report, measured_on, parity, len(prepared.rejects), prepared.rejects_file
+        bundle=settings.out,
+        version=version,
+        is_champion=is_champion,
+        report=report,
+        measured_on=measured_on,
+        parity=exported.parity,
+        precision=exported.precision,
+        rejected=len(prepared.rejects),
+        rejects_file=prepared.rejects_file,
     )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model that answers as the trained network does, its answers to the validation rows, and its calibration."""
+
+    content: dict[str, bytes]
+    tagger: Tagger
+    validation: Logits
+    policy: Policy
+    parity: Parity
+    precision: Precision
+
+
+def _export(prepared: Prepared, encoder: Encoder, fitted: Fitted, reporter: Reporter) -> Exported:
+    """The smallest model that answers as the trained one. Raises `ParityError` if none does."""
+    right = answers(prepared.corpus.validation, prepared.taxonomy.names)
+    full = export.to_onnx(fitted.network)
+    for precision in export.PRECISIONS:
+        with reporter.bar(f"exporting as {precision}", None):
+            content = _content(prepared, encoder, export.at(precision, full, fitted.sample, encoder.pad_id))
+            tagger = _draft(content, _manifest(prepared, encoder, fitted, ""))
+        found = _answer(tagger, prepared.corpus.validation, "validation", reporter)
+        with reporter.bar("calibrating", None):
+            policy = calibrate(found, right)
+            parity = export.parity(fitted.validation, found, right, policy)
+        if not (problems := export.problems(parity)):
+            return Exported(content, tagger, found, policy, parity, precision)
+        reporter.say(f"the {precision} model does not answer as the trained one: {'; '.join(problems)}")
+    raise ParityError(f"the exported model does not answer as the trained one: {'; '.join(problems)}")
+
+
+def _draft(content: dict[str, bytes], manifest: dict[str, object]) -> Tagger:
+    """What the bundle will be, to be measured."""
+    with tempfile.TemporaryDirectory(prefix="earful-bundle-") as folder:
+        bundles.write(Path(folder) / "draft", content, **manifest)
+        return Tagger.load(Path(folder) / "draft")
 
 
 def _content(prepared: Prepared, encoder: Encoder, model: bytes) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from earful.settings import DEFAULT_STORE, RegistrySettings
 from earful.tags import FLAT_COLUMNS
 from training.corpus import Corpus
 from training.evaluate import Report
-from training.export import Parity
+from training.export import Parity, Precision
 from training.registry import BUNDLE
 from training.settings import TrainSettings
 
@@ -61,13 +61,13 @@ class Run:
             numbers = {key: value for key, value in entry.items() if isinstance(value, int | float)}
             mlflow.log_metrics({f"epoch_{key}": value for key, value in numbers.items()}, step=int(entry["epoch"]))
 
-    def evaluation(self, report: Report, measured_on: str, parity: Parity) -> None:
+    def evaluation(self, report: Report, measured_on: str, parity: Parity, precision: Precision) -> None:
         """Final figures, what they were measured on, how the export agrees, tables and the worst mistakes."""
         agreement = {
             "parity_category_agreement": parity.category_agreement,
             "parity_urgency_agreement": parity.urgency_agreement,
         }
-        mlflow.log_param("measured_on", measured_on)
+        mlflow.log_params({"measured_on": measured_on, "precision": precision})
         mlflow.log_metrics({**report.metrics, **{k: v for k, v in agreement.items() if v is not None}})
         mlflow.log_dict(report.model_dump(mode="json"), "evaluation/report.json")
         mistakes = [mistake.model_dump_json() for mistake in report.mistakes]

@@ -29,6 +29,7 @@ def trained(made: "Trained", name: str, as_json: bool) -> None:
                 "measured_on": made.measured_on,
                 "rows": made.report.rows,
                 "parity": {"category": made.parity.category_agreement, "urgency": made.parity.urgency_agreement},
+                "precision": made.precision,
                 "rejected": made.rejected,
                 "rejects_file": str(made.rejects_file) if made.rejects_file else None,
             }
@@ -36,7 +37,10 @@ def trained(made: "Trained", name: str, as_json: bool) -> None:
         return
     console = Console()
     console.print(_figures(made.report, f"{made.report.rows:,} {made.measured_on}"))
-    console.print(f"int8 agrees with the trained network on {made.parity.category_agreement:.2%} of validation rows")
+    console.print(
+        f"exported as {made.precision}, which agrees with the trained network on "
+        f"{made.parity.category_agreement:.2%} of the validation rows"
+    )
     role = "champion" if made.is_champion else "challenger; `earful promote challenger` makes it champion"
     console.print(f"bundle {made.bundle}, version {made.version} of {name}: {role}", highlight=False, soft_wrap=True)
 
