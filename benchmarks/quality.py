@@ -2,8 +2,8 @@
 
     python -m benchmarks.quality --data FOLDER --sets banking77 airline cfpb --seeds 1
 
-Each seed is one split that nothing straddles: a fifth of the rows tests, a tenth stops and calibrates, the rest
-trains. The peers train on everything that does not test. Figures are of the int8 bundle, through the Tagger.
+Each seed is one split that nothing straddles: a tenth of the rows tests (`--test-fraction`), a tenth stops and
+calibrates, the rest trains. The peers train on everything that does not test. Figures are of the int8 bundle, through the Tagger.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def _rows(examples: tuple[Example, ...]) -> tuple[list[str], list[str]]:
     return [normalise(e.feedback.text) for e in examples], [e.category or "" for e in examples]
 
 
-def compare(name: str, data: Path, seed: int, epochs: int | None) -> dict[str, Any]:
+def compare(name: str, data: Path, seed: int, epochs: int | None, test_fraction: float) -> dict[str, Any]:
     """One row of the table: both models on one split."""
     file, columns = SETS[name]
     with tempfile.TemporaryDirectory(prefix="earful-bench-") as work:
@@ -116,7 +116,7 @@ def compare(name: str, data: Path, seed: int, epochs: int | None) -> dict[str, A
         try:
             settings = TrainSettings(
                 data=(str((before / data / file).resolve()),), columns=columns, out=folder / "bundle",
-                test_fraction=0.2, seed=seed, epochs=epochs,
+                test_fraction=test_fraction, seed=seed, epochs=epochs,
             )  # fmt: skip
             ours, ece, agreement = earful(settings, folder)
             theirs, frozen = peer(settings), probe(settings)
@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--test-fraction", type=float, default=0.1)
     parser.add_argument("--epochs", type=int, help="instead of what the size of the data suggests")
     options = parser.parse_args()
     print(
@@ -148,7 +149,7 @@ def main() -> None:
     print("| --- " * 11 + "|", flush=True)
     for name in options.sets:
         for seed in range(options.seeds):
-            row = compare(name, options.data, seed, options.epochs)
+            row = compare(name, options.data, seed, options.epochs, options.test_fraction)
             ours, theirs, frozen = row["ours"], row["theirs"], row["frozen"]
             print(
                 f"| {name} | {seed} | {ours.accuracy:.4f} | {ours.macro_f1:.4f} | {row['ece']:.4f} | "

@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from earful.errors import EarfulError
+from earful.errors import EarfulError, InputError
 
 app = typer.Typer(
     name="earful",
@@ -168,6 +168,8 @@ def score(
 
         summary = scoring.score(source, target, model, text_column, encoding, messages)
         typer.echo(json.dumps(summary.as_dict()) if as_json else summary.sentence())
+        if summary.rows and summary.errors == summary.rows:
+            raise InputError(f"{source}: no row could be tagged; {target} says why in tag_error")
 
 
 @app.command()

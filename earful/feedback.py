@@ -18,10 +18,14 @@ Channel = Literal[
 MAX_TEXT_CHARS = 100_000  # about forty pages; the longest complaint we have met has 33,000
 
 
-def _taggable(text: str) -> str:
+def _without_nul(text: str) -> str:
     if "\x00" in text:
         raise PydanticCustomError("nul", "contains a NUL character; send text, not bytes")
-    if not normalise(text):
+    return text
+
+
+def _taggable(text: str) -> str:
+    if not normalise(_without_nul(text)):
         raise PydanticCustomError("empty", "is empty; there is nothing to tag")
     return text
 
@@ -39,7 +43,7 @@ def _valid_json(metadata: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return metadata
 
 
-Identifier = Annotated[str, StringConstraints(max_length=500)]
+Identifier = Annotated[str, StringConstraints(max_length=500), AfterValidator(_without_nul)]
 
 
 class Feedback(BaseModel):
@@ -56,7 +60,7 @@ class Feedback(BaseModel):
     created_at: Annotated[datetime, AfterValidator(_in_utc)] | None = None
     customer_id: Identifier | None = None
     product: Identifier | None = None
-    rating: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    rating: Annotated[float, Field(allow_inf_nan=False, strict=True)] | None = None
     language: Annotated[str, StringConstraints(max_length=35)] | None = None  # BCP 47 tags are at most 35 long
     metadata: Annotated[dict[str, JsonValue], AfterValidator(_valid_json)] = {}
 

@@ -1,10 +1,11 @@
 """The policy: how a model's raw answers become decisions. The one place where a threshold is applied."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from earful.tags import Outcome, Tier
 from earful.taxonomy import URGENCIES
@@ -32,11 +33,19 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    category_temperature: float = 1.0
-    urgency_temperature: float = 1.0
+    category_temperature: Annotated[float, Field(gt=0)] = 1.0
+    urgency_temperature: Annotated[float, Field(gt=0)] = 1.0
     urgency_cuts: tuple[float, float, float] = (0.5, 0.5, 0.5)
     tiers: tuple[TierRule, ...] = (TierRule(tier="low", min_confidence=0.0, precision=None, rows=0),)
     review_tiers: tuple[Tier, ...] = ("low",)
+
+    @field_validator("tiers")
+    @classmethod
+    def _every_confidence_has_a_tier(cls, tiers: tuple[TierRule, ...]) -> tuple[TierRule, ...]:
+        starts = [rule.min_confidence for rule in tiers]
+        if starts != sorted(starts, reverse=True) or not starts or starts[-1] != 0.0:
+            raise PydanticCustomError("tiers", "must run from high to low, the last one from 0")
+        return tiers
 
     def tier(self, confidence: float) -> Tier:
         """The best tier that a confidence earns."""

@@ -19,6 +19,7 @@ Format = Literal["csv", "jsonl", "parquet"]
 _FORMATS: dict[str, Format] = {
     ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
+UNCLOSED = "unexpected end of data"  # what the csv module says of it
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # utf-8's is left to utf-8-sig
 
 
@@ -110,10 +111,10 @@ def _csv(path: Path, text: IO[str], size: int) -> Table:
     twice = {name for name in header if header.count(name) > 1}
     if twice:
         raise InputError(f"{path}: has more than one column named {', '.join(sorted(twice))}")
-    return Table(path, header, _batched(_csv_rows(reader, header), size))
+    return Table(path, header, _batched(_csv_rows(path, reader, header), size))
 
 
-def _csv_rows(reader: Any, header: tuple[str, ...]) -> Iterator[Row]:
+def _csv_rows(path: Path, reader: Any, header: tuple[str, ...]) -> Iterator[Row]:
     number = 0
     while True:
         line = reader.line_num + 1
@@ -122,6 +123,9 @@ def _csv_rows(reader: Any, header: tuple[str, ...]) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as error:
+            if str(error) == UNCLOSED:
+                reason = "opens a quote that is never closed, so the rows below it cannot be told apart; mend that line"
+                raise InputError(f"{path}: line {line} {reason}") from error
             number += 1
             yield Row(number, {}, f"cannot be read as CSV from line {line} on: {error} (look for a stray quote)")
             continue

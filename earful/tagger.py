@@ -56,7 +56,13 @@ class Tagger:
         return tagger
 
     def smoke_test(self) -> None:
-        """Raises `BundleSmokeTestFailed` unless the answers recorded at export come out again."""
+        """Raises `BundleSmokeTestFailed` unless a full window fits and the recorded answers come out again."""
+        windows = self.bundle.manifest.windows
+        try:
+            self._infer([[windows.pad_id] * windows.size])
+        except Exception as error:  # onnxruntime's exceptions have no common class of their own
+            reason = f"the model cannot read windows of {windows.size} tokens: {error}"
+            raise BundleSmokeTestFailed(f"{self.bundle.folder}: {reason}") from error
         for expected in self.bundle.manifest.smoke:
             probabilities = self.bundle.policy.category_probabilities(self.logits([expected.text]).category)[0]
             found = float(probabilities[self.bundle.taxonomy.names.index(expected.category)])

@@ -25,6 +25,7 @@ from earful.errors import TaxonomyError
 Urgency = Literal["low", "normal", "high", "critical"]
 URGENCIES: tuple[Urgency, ...] = ("low", "normal", "high", "critical")
 Stage = Literal["discover", "buy", "receive", "use", "get_help", "renew", "leave"]
+REASONS = {"missing": "is missing", "extra_forbidden": "is not known here; look for a typing error"}
 UNASSIGNED = "unassigned"  # the owner of every category of a taxonomy made from labels alone
 
 _DURATION = TypeAdapter(timedelta)
@@ -152,12 +153,14 @@ def parse(text: str) -> Taxonomy:
         return Taxonomy.model_validate(content)
     except ValidationError as error:
         raise TaxonomyError(
-            "; ".join(_describe(item["loc"], item["msg"], content) for item in error.errors())
+            "; ".join(
+                _describe(item["loc"], REASONS.get(item["type"], item["msg"]), content) for item in error.errors()
+            )
         ) from error
 
 
 def _describe(place: tuple[int | str, ...], message: str, content: dict[str, object]) -> str:
-    """`category 3 ("refund"): owner: Field required` rather than `categories.2.owner`."""
+    """`category 3 ("refund"): owner: is missing` rather than `categories.2.owner`."""
     if len(place) >= 2 and place[0] == "categories" and isinstance(place[1], int):
         entry = content["categories"][place[1]]  # type: ignore[index]
         name = entry.get("name") if isinstance(entry, dict) else None

@@ -18,6 +18,8 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     EarfulError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 TOO_LONG = "string_too_long"
+UNREADABLE = "the body is not valid JSON in UTF-8"
+FASTAPI_UNREADABLE = "There was an error parsing the body"  # what FastAPI says of bytes that are not UTF-8, for one
 
 
 def problem(status: int, detail: str, errors: list[dict[str, str]] | None = None) -> JSONResponse:
@@ -46,7 +48,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     """A body or parameter that is not what the contract says. The value sent is never repeated."""
     assert isinstance(error, RequestValidationError)
     if error.errors()[0]["type"] == "json_invalid":
-        return problem(400, "the body is not valid JSON")
+        return problem(400, UNREADABLE)
     if isinstance(error.body, bytes):  # FastAPI parses a body only if it is said to be JSON
         return problem(415, "send JSON, and say so: Content-Type: application/json")
     fields = []
@@ -54,13 +56,14 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
         place = tuple(part for part in item["loc"] if part not in ("body", "query"))
         found = describe({**item, "loc": place})
         fields.append({"field": found.field, "reason": found.reason})
-    too_long = all(item["type"] == TOO_LONG for item in error.errors())
+    too_long = all(item["type"] == TOO_LONG and item["loc"][-1] == "text" for item in error.errors())
     return problem(413 if too_long else 422, f"{fields[0]['field']}: {fields[0]['reason']}", fields)
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    answer = problem(error.status_code, str(error.detail))
+    detail = UNREADABLE if error.detail == FASTAPI_UNREADABLE else str(error.detail)
+    answer = problem(error.status_code, detail)
     answer.headers.update(error.headers or {})
     return answer
 

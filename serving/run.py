@@ -12,6 +12,8 @@ from earful.tagger import Tagger
 from serving.registry import Found, fetched
 from serving.settings import ServeSettings
 
+GRACE_SECONDS = 20  # that requests in progress are given when the service is told to stop
+
 
 def serve(settings: ServeSettings, console: Console) -> None:
     """Listen until stopped. Raises `InputError`, `ModelNotFound` or a `BundleError` before anything listens."""
@@ -53,7 +55,7 @@ def _listen(app: Any, settings: ServeSettings, console: Console) -> None:
     console.print(_invitation(settings), markup=False, highlight=False, soft_wrap=True)
     uvicorn.run(
         app, factory=settings.workers > 1, host=settings.host, port=settings.port, workers=settings.workers,
-        log_level="warning", access_log=False,
+        log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_SECONDS,
     )  # fmt: skip
 
 

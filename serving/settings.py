@@ -10,9 +10,10 @@ class ServeSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EARFUL_", frozen=True, extra="ignore")
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     workers: PositiveInt = Field(1, description="Processes, each with a model of its own.")
     model: str = Field("champion", description="Alias, version or bundle folder to serve.")
     threads: PositiveInt | None = Field(None, description="Cores that one inference may use; all if not set.")
     max_batch: PositiveInt = Field(1000, description="Most items in one /classify/batch.")
+    max_batch_chars: PositiveInt = Field(1_000_000, description="Most characters of text in one /classify/batch.")
     max_body_bytes: PositiveInt = Field(10_000_000, description="Largest request body, in bytes.")

@@ -201,6 +201,11 @@ def _check(sides: Mapping[str, Sequence[Example]]) -> None:
     categories = {example.category for example in sides["train"]} - {None}
     if len(categories) < 2:
         raise InputError(f"{rows} usable rows hold {len(categories)} categories to learn; there must be at least two")
+    if len(categories) > rows / FEWEST:
+        raise InputError(
+            f"{rows} usable rows hold {len(categories)} different categories, too few rows for each to learn from; "
+            "is --category-column the right one?"
+        )
     if not any(example.category for example in sides["validation"]):
         raise InputError(f"{rows} usable rows are too few to keep some back for validation; about 50 is the least")
 

@@ -28,7 +28,7 @@ from training.plots import draw
 from training.progress import Reporter, TrainingBar
 from training.registry import Registry
 from training.settings import TrainSettings
-from training.sources import Example, Reject, Source
+from training.sources import UNKNOWN_CATEGORY, Example, Reject, Source
 
 SMOKE_TEXTS = (
     "I was charged twice this month and nobody answers the phone.",
@@ -96,7 +96,9 @@ def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
     rejects_file = _write_rejects(rejects, settings.out)
     _say_what_was_read(source, test, rejects, rejects_file, reporter)
     if not source.examples:
-        raise InputError(f"{', '.join(settings.data)}: no row can be used; the first: {_first(source.rejects)}")
+        raise InputError(
+            f"{', '.join(settings.data)}: no row can be used; the first: {_first(source.rejects)}{_hint(source)}"
+        )
     if settings.test and not test.examples:
         raise InputError(f"{', '.join(settings.test)}: no row can be used; the first: {_first(test.rejects)}")
     with reporter.bar("looking for duplicates, splitting", None):
@@ -108,6 +110,11 @@ def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
 
 def _first(rejects: Sequence[Reject]) -> str:
     return f"row {rejects[0].row}: {rejects[0].reason}" if rejects else "there is none"
+
+
+def _hint(source: Source) -> str:
+    foreign = all(UNKNOWN_CATEGORY in reject.reason for reject in source.rejects)
+    return "; without --taxonomy the labels themselves are the categories" if source.rejects and foreign else ""
 
 
 def _write_rejects(rejects: Sequence[Reject], out: Path) -> Path | None:

@@ -19,6 +19,7 @@ from earful.taxonomy import URGENCIES, Taxonomy
 from training.settings import Columns
 
 HUB = "hub:"
+UNKNOWN_CATEGORY = "is not a category of the taxonomy"
 SPLITS = ("train", "validation", "test")
 
 
@@ -180,7 +181,7 @@ def _category(value: Any, column: str, taxonomy: Taxonomy | None) -> str | None:
     if taxonomy is not None and name not in taxonomy.names:
         near = difflib.get_close_matches(name, taxonomy.names, n=1)
         hint = f"; did you mean “{near[0]}”?" if near else ""
-        raise FeedbackError(column, f"“{name}” is not a category of the taxonomy{hint}")
+        raise FeedbackError(column, f"“{name}” {UNKNOWN_CATEGORY}{hint}")
     return name
 
 

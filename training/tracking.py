@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,8 +22,6 @@ from training.registry import BUNDLE
 from training.settings import TrainSettings
 
 EXPERIMENT = "earful"
-# With a server, mlflow prints links among what `--json` prints, and bars among our own.
-QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 ARTIFACTS = "mlruns/artifacts"  # of the default store
 PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 SERVING = ("numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "tomli-w", "pandas")
@@ -107,7 +104,6 @@ def start(settings: RegistrySettings) -> Iterator[Run]:
     """Record a run; one that ends in an exception is marked as failed."""
     settings.prepare()
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    os.environ.update({**QUIET, **os.environ})
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -80,10 +81,10 @@ def versions(found: Sequence["Version"], as_json: bool) -> None:
             ]
         )
         return
-    table = Table("version", "alias", "trained", "accuracy", "macro-F1", "urgency kappa", "run")
+    table = Table("version", "alias", "trained", "accuracy", "macro-F1", "kappa", box=box.SIMPLE)  # fits 80 columns
     for one in found:
         figures = (_share(one.metrics.get(key)) for key in ("category_accuracy", "category_macro_f1", "urgency_kappa"))
-        table.add_row(one.version, ", ".join(one.aliases), f"{one.created_at:%Y-%m-%d %H:%M}", *figures, one.run_id[:8])
+        table.add_row(one.version, ", ".join(one.aliases), f"{one.created_at:%Y-%m-%d %H:%M}", *figures)
     Console().print(table if found else "no model is registered yet; `earful train` makes the first")
 
 

@@ -9,12 +9,14 @@ from serving.schemas import Health, ModelInfo
 router = APIRouter(tags=["about"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def healthz() -> Health:
     """The process is alive."""
     return Health(status="ok")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 async def readyz() -> Health:
     """The model is loaded and has passed its smoke test; nothing is answered before that."""

@@ -1,5 +1,6 @@
 """The two endpoints that tag."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -15,6 +16,7 @@ from serving.schemas import BatchItem, BatchRequest, BatchResponse, ItemError, P
 from serving.settings import ServeSettings
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 413, 415, 422)}
+CHUNK_CHARS = 50_000  # of a batch that are tagged at a time: a second or so, after which a caller may have gone
 router = APIRouter(tags=["tagging"], responses=PROBLEMS)
 
 
@@ -36,6 +38,7 @@ async def classify(item: Feedback, tagger: Annotated[Tagger, Depends(_tagger)]) 
 
 @router.post("/classify/batch")
 async def classify_batch(
+    request: Request,
     batch: BatchRequest,
     tagger: Annotated[Tagger, Depends(_tagger)],
     settings: Annotated[ServeSettings, Depends(_settings)],
@@ -45,10 +48,38 @@ async def classify_batch(
         raise HTTPException(
             413, f"{len(batch.items):,} items are too many; send at most {settings.max_batch:,} at a time"
         )
-    return BatchResponse(items=await run_in_threadpool(_tag_all, tagger, batch.items))
+    if (chars := sum(map(_chars, batch.items))) > settings.max_batch_chars:
+        raise HTTPException(
+            413, f"{chars:,} characters of text are too many; send at most {settings.max_batch_chars:,} at a time"
+        )
+    answers: list[BatchItem] = []
+    for chunk in _chunks(batch.items):
+        if await request.is_disconnected():  # nobody is waiting any more
+            break
+        answers += await run_in_threadpool(_tag_all, tagger, chunk)
+    return BatchResponse(items=answers)
 
 
-def _tag_all(tagger: Tagger, items: list[Any]) -> list[BatchItem]:
+def _chars(item: Any) -> int:
+    text = item.get("text") if isinstance(item, dict) else None
+    return len(text) if isinstance(text, str) else 0
+
+
+def _chunks(items: Sequence[Any]) -> Iterator[list[Any]]:
+    """Items in order, so many at a time that their text is about `CHUNK_CHARS` long."""
+    chunk: list[Any] = []
+    chars = 0
+    for item in items:
+        chunk.append(item)
+        chars += _chars(item)
+        if chars >= CHUNK_CHARS:
+            yield chunk
+            chunk, chars = [], 0
+    if chunk:
+        yield chunk
+
+
+def _tag_all(tagger: Tagger, items: Sequence[Any]) -> list[BatchItem]:
     parsed = [_parse(item) for item in items]
     tags = iter(tagger.tag([item for item in parsed if isinstance(item, Feedback)]))
     return [BatchItem(tags=next(tags)) if isinstance(item, Feedback) else BatchItem(error=item) for item in parsed]

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from earful.policy import Policy, TierRule
 from earful.taxonomy import URGENCIES
@@ -18,6 +19,20 @@ def urgency_logits(draw: st.DrawFn) -> NDArray[np.float32]:
     """Cumulative log odds, which fall from left to right."""
     logits = draw(arrays(np.float32, st.tuples(st.integers(1, 5), st.just(3)), elements=LOGIT))
     return -np.sort(-logits, axis=1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"category_temperature": 0},
+        {"urgency_temperature": -1},
+        {"tiers": []},
+        {"tiers": [{"tier": "low", "min_confidence": 0.5, "precision": None, "rows": 0}]},
+    ],
+)
+def test_a_policy_that_could_not_answer_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Policy.model_validate(wrong)
 
 
 TIERS = Policy(

@@ -1,6 +1,8 @@
 import json
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from tokenizers import Tokenizer
 
 from earful import taxonomy
 from earful.bundle import TOKENIZER
+from earful.errors import BundleSmokeTestFailed
 from earful.feedback import Feedback
 from earful.tagger import ALTERNATIVES, BATCH_TOKENS, BATCH_WINDOWS, Tagger, batches, pad
 from earful.tags import Tags
@@ -158,3 +161,13 @@ def test_texts_of_one_length_share_full_batches() -> None:
 
 def test_a_window_larger_than_the_budget_is_still_read() -> None:
     assert sorted(map(tuple, batches([BATCH_TOKENS + 1, 1]))) == [(0,), (1,)]
+
+
+def test_a_bundle_whose_windows_its_model_cannot_read_is_refused(trained: Trained, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(trained.bundle, bundle)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["windows"]["size"] = 513
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleSmokeTestFailed, match="windows of 513 tokens"):
+        Tagger.load(bundle)

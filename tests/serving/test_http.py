@@ -1,3 +1,4 @@
+import asyncio
 import json
 import tomllib
 from collections.abc import Iterator
@@ -115,7 +116,10 @@ BAD = {
     "no date": ({"text": "a", "created_at": "tomorrow"}, 422),
     "a date too far": ({"text": "a", "created_at": 1e30}, 422),
     "a rating of 400 digits": ('{"text": "a", "rating": ' + "9" * 400 + "}", 422),
-    "an id of 501 characters": ({"text": "a", "id": "i" * 501}, 413),
+    "an id of 501 characters": ({"text": "a", "id": "i" * 501}, 422),
+    "NUL in an id": ({"text": "a", "id": "a\0"}, 422),
+    "a rating in words": ({"text": "a", "rating": "4"}, 422),
+    "true as rating": ({"text": "a", "rating": True}, 422),
     "NaN as rating": ('{"text": "a", "rating": NaN}', 422),
     "-Infinity as rating": ('{"text": "a", "rating": -Infinity}', 422),
     "1e999 as rating": ('{"text": "a", "rating": 1e999}', 422),
@@ -337,3 +341,51 @@ def test_no_body_whatever_breaks_classify(client: TestClient, body: Any) -> None
     else:
         assert 400 <= answer.status_code < 500
         assert_problem(answer, answer.status_code)
+
+
+def test_a_batch_with_too_much_text_is_refused_with_both_figures(tagger: Tagger) -> None:
+    with TestClient(create(tagger, ServeSettings(max_batch_chars=50))) as small:
+        assert post(small, {"items": [{"text": "a" * 25}] * 2}, "/classify/batch").status_code == 200
+        body = assert_problem(post(small, {"items": [{"text": "a" * 26}] * 2}, "/classify/batch"), 413)
+    assert "52 characters" in body["detail"]
+    assert "at most 50 at a time" in body["detail"]
+
+
+def test_a_batch_that_is_tagged_in_parts_keeps_its_order(client: TestClient) -> None:
+    long = "The parcel never came. " * 1500
+    items = [{"text": long, "id": "0"}, {"text": "ok", "id": "1"}, {"text": long, "id": "2"}, {"text": ""}]
+    answers = post(client, {"items": items}, "/classify/batch").json()["items"]
+    assert [one["tags"] and one["tags"]["id"] for one in answers] == ["0", "1", "2", None]
+    assert answers[3]["error"]["field"] == "text"
+
+
+def test_a_batch_whose_caller_has_gone_is_not_tagged_to_the_end(tagger: Tagger, monkeypatch: Any) -> None:
+    tagged: list[int] = []
+    tag = Tagger.tag
+
+    def counted(self: Tagger, items: Any) -> Any:
+        tagged.append(len(items))
+        return tag(self, items)
+
+    monkeypatch.setattr(Tagger, "tag", counted)
+    body = json.dumps({"items": [{"text": "It broke. " * 5000}] * 4}).encode()
+    messages = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+    scope = {
+        "type": "http", "method": "POST", "path": "/classify/batch", "query_string": b"", "http_version": "1.1",
+        "headers": [(b"content-type", b"application/json")], "scheme": "http", "server": ("test", 80),
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    asyncio.run(create(tagger, ServeSettings())(scope, receive, send))
+    assert tagged == []
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_can_be_asked_without_a_body(client: TestClient, path: str) -> None:
+    answer = client.head(path)
+    assert (answer.status_code, answer.content) == (200, b"")
