@@ -22,7 +22,7 @@ from training.settings import TrainSettings
 from training.sources import Example
 
 STEPS = 600  # optimiser steps that few rows are given, as near as whole epochs allow
-FEWEST_EPOCHS, MOST_EPOCHS = 6, 12
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 12
 PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the heads start from
 SAMPLE = 256  # training windows on which the export sees typical activations
 

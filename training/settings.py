@@ -57,7 +57,7 @@ class TrainSettings(BaseModel):
         PositiveInt | None, Field(description="Passes over the data; chosen by its size if not given.")
     ] = None
     batch_size: Annotated[PositiveInt, Field(description="Feedback per step.")] = 32
-    learning_rate: Annotated[float, Field(gt=0, description="Peak rate of the encoder.")] = 5e-5
+    learning_rate: Annotated[float, Field(gt=0, description="Peak rate of the encoder.")] = 1e-4
     head_rate: Annotated[float, Field(gt=0, description="Peak rate of the heads.")] = 5e-4
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="Share of the target spread evenly.")] = 0.1
     patience: Annotated[PositiveInt, Field(description="Epochs without a better validation score before stopping.")] = 3

@@ -75,9 +75,9 @@ def test_a_category_without_a_label_is_shown_by_its_name() -> None:
 MALFORMED = {
     "duplicate names": (('name = "refund"', 'name = "billing"'), 'categories 1 and 2 are both named "billing"'),
     "unknown urgency": (("{ high =", "{ urgent ="), 'category 1 ("billing"): respond_within: urgent'),
-    "missing owner": (('owner = "money"\ndoes', "does"), 'category 2 ("refund"): owner: Field required'),
+    "missing owner": (('owner = "money"\ndoes', "does"), 'category 2 ("refund"): owner: is missing'),
     "blank owner": (('owner = "money"\ndoes', 'owner = " "\ndoes'), 'category 2 ("refund"): owner'),
-    "missing name": (('name = "refund"\n', ""), "category 2: name: Field required"),
+    "missing name": (('name = "refund"\n', ""), "category 2: name: is missing"),
     "bad duration": (('"PT4H"', '"4 hours"'), 'category 1 ("billing"): respond_within: high: is not an ISO 8601'),
     "no duration": (('"PT4H"', '"PT0S"'), 'category 1 ("billing"): respond_within: high: is not an ISO 8601'),
     "negative duration": (('"PT4H"', '"-PT4H"'), 'category 1 ("billing"): respond_within: high: is not an ISO 8601'),

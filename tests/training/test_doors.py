@@ -1,13 +1,12 @@
 """The registered model through other people's doors: MLflow's command line, Spark, and accelerate's launcher."""
 
-import importlib.util
 import csv
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -34,10 +33,11 @@ print(json.dumps([[row["tag_category"], row["tag_error"]] for row in rows]))
 
 
 def launched(folder: Path, *command: object, **more: str) -> subprocess.CompletedProcess[str]:
-    environment: Mapping[str, str] = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", **more}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("EARFUL_", "MLFLOW_"))}
     return subprocess.run(
         [sys.executable, *map(str, command)],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False,
+        cwd=folder, env={**kept, "OMP_WAIT_POLICY": "PASSIVE", **more}, capture_output=True, text=True,
+        timeout=PATIENCE, check=False,
     )  # fmt: skip
 
 
