@@ -1,6 +1,8 @@
 """Fine-tuning: transformers' Trainer on windows of text, batches grouped by length, the best epoch kept."""
 
+import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,7 @@ from training.sources import Example
 STEPS = 600  # optimiser steps that few rows are given, as near as whole epochs allow
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 12
 PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the heads start from
+_LAYER = re.compile(r"\blayers?\.(\d+)\.")  # the number of a layer, as Hugging Face's encoders name their parameters
 SAMPLE = 256  # training windows on which the export sees typical activations
 
 
@@ -137,12 +140,24 @@ def _has_bf16() -> bool:
 
 
 def _optimizer(network: FeedbackNetwork, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW; the heads, which start from nothing, learn faster than the encoder, which does not."""
-    inside = list(network.encoder.parameters())
-    known = {id(parameter) for parameter in inside}
-    heads = [parameter for parameter in network.parameters() if id(parameter) not in known]
-    groups = [{"params": inside, "lr": settings.learning_rate}, {"params": heads, "lr": settings.head_rate}]
-    return torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+    """AdamW. The heads learn fastest, and the encoder's layers slower the nearer they are to the words."""
+    inside = dict(network.encoder.named_parameters())
+    top = max((int(number) for number in _LAYER.findall(" ".join(inside))), default=0)
+    layers: dict[int, list[Tensor]] = defaultdict(list)
+    for name, parameter in inside.items():
+        layers[_below_top(name, top)].append(parameter)
+    rates = {below: settings.learning_rate * settings.layer_decay**below for below in layers}
+    groups = [{"params": layers[below], "lr": rates[below]} for below in sorted(layers)]
+    heads = {"params": network.head_parameters(), "lr": settings.head_rate}
+    return torch.optim.AdamW([*groups, heads], weight_decay=0.01, fused=True)
+
+
+def _below_top(name: str, top: int) -> int:
+    """How many layers below the top one (number `top`) a parameter of the encoder lies, by its name."""
+    number = _LAYER.search(name)
+    if number:
+        return top - int(number[1])
+    return top + 1 if "embed" in name else 0
 
 
 def _start_heads(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> None:
@@ -157,8 +172,7 @@ def _start_heads(network: FeedbackNetwork, rows: Dataset, collator: Collator) ->
     features = features / (scale := features.norm(dim=1).mean())
     category, urgency = (torch.tensor(rows[name])[order] for name in ("category", "urgency"))
     heads = [network.category] + ([network.urgency.score] if network.urgency is not None else [])
-    parameters = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
-    optimizer = torch.optim.LBFGS(parameters, max_iter=PROBE_STEPS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(network.head_parameters(), max_iter=PROBE_STEPS, line_search_fn="strong_wolfe")
 
     def step() -> Tensor:
         optimizer.zero_grad()

@@ -89,6 +89,10 @@ class FeedbackNetwork(nn.Module):
             output["urgency"] = logits.urgency
         return output
 
+    def head_parameters(self) -> list[nn.Parameter]:
+        """Everything but the encoder's."""
+        return [parameter for name, parameter in self.named_parameters() if not name.startswith("encoder.")]
+
     def loss(self, logits: Logits, category: Tensor, urgency: Tensor) -> Tensor:
         """Sum of the heads' mean losses; a row counts for the heads whose label it has."""
         known = category != IGNORED
