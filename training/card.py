@@ -12,13 +12,19 @@ from training.settings import TrainSettings
 
 
 def write(
-    settings: TrainSettings, taxonomy: Taxonomy, corpus: Corpus, policy: Policy, report: Report, measured_on: str
+    settings: TrainSettings,
+    taxonomy: Taxonomy,
+    corpus: Corpus,
+    policy: Policy,
+    report: Report,
+    measured_on: str,
+    precision: str,
 ) -> str:
     """The card, in Markdown."""
     return "\n\n".join(
         [
             f"# {settings.name}: categories of {taxonomy.name} {taxonomy.version}",
-            _about(settings, taxonomy, corpus),
+            _about(settings, taxonomy, corpus, precision),
             f"## Measured on {report.rows:,} {measured_on}",
             _table(("figure", "value"), [(NAMES[key], f"{value:.4f}") for key, value in report.metrics.items()]),
             "## Tiers\n\nMeasured on the validation rows, which also set the thresholds.",
@@ -36,11 +42,11 @@ def write(
     )
 
 
-def _about(settings: TrainSettings, taxonomy: Taxonomy, corpus: Corpus) -> str:
+def _about(settings: TrainSettings, taxonomy: Taxonomy, corpus: Corpus, precision: str) -> str:
     return (
         f"Fine-tuned from `{settings.base_model}` by Earful {__version__} on {len(corpus.train):,} rows, with "
         f"{len(corpus.validation):,} for stopping and calibration. {corpus.duplicates:,} duplicates and "
-        f"{corpus.near_duplicates:,} near-duplicates were removed.\n\n"
+        f"{corpus.near_duplicates:,} near-duplicates were removed. The model is stored as {precision}.\n\n"
         f"Data `{corpus.data_hash}`, taxonomy `{taxonomy.digest}`."
     )
 

@@ -176,7 +176,9 @@ def _finish(
     content = {
         **exported.content,
         bundles.POLICY: policy.model_dump_json(indent=2).encode(),
-        bundles.CARD: card.write(settings, prepared.taxonomy, made, policy, report, measured_on).encode(),
+        bundles.CARD: card.write(
+            settings, prepared.taxonomy, made, policy, report, measured_on, exported.precision
+        ).encode(),
     }
     manifest = _manifest(prepared, encoder, fitted, run.id)
     manifest |= {"metrics": report.metrics, "smoke": _smoke(tagger, policy)}

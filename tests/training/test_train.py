@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import onnx
 import pandas
 import pytest
 from mlflow import MlflowClient
@@ -167,6 +168,29 @@ def test_an_export_that_answers_otherwise_is_found_out() -> None:
     exported[:20] = -exported[:20]
     other = export.parity(Logits(trained_logits, None), Logits(exported, None), right, Policy())
     assert "category labels disagree on 5.00% of the validation rows" in export.problems(other)
+
+
+def _few(folder: Path) -> Path:
+    path = folder / "rows.csv"
+    lines = [f"the {'bill' if n % 2 else 'parcel'} number {n * n},{'ab'[n % 2]}" for n in range(60)]
+    path.write_text("text,category\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("unlike", [{"int8"}, {"int8", "float32"}], ids=["int8", "both"])
+def test_a_model_that_int8_would_change_keeps_full_precision_or_is_not_made(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unlike: set[str]
+) -> None:
+    seen = iter(export.PRECISIONS)
+    monkeypatch.setattr(export, "problems", lambda found: ["labels moved"] if next(seen) in unlike else [])
+    result = run("train", "--data", _few(tmp_path), "--epochs", 1, "--out", tmp_path / "b", "--json")
+    assert "the int8 model does not answer as the trained one: labels moved" in result.stderr
+    if "float32" in unlike:
+        assert (result.exit_code, (tmp_path / "b").exists()) == (1, False)
+        return
+    assert json.loads(result.stdout)["precision"] == "float32"
+    kinds = {node.op_type for node in onnx.load(tmp_path / "b" / "model.onnx").graph.node}
+    assert ("MatMul" in kinds, "MatMulIntegerToFloat" in kinds) == (True, False)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
