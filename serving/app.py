@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from earful import __version__
 from earful.tagger import Tagger
@@ -14,7 +15,9 @@ from serving.settings import ServeSettings
 
 def create(tagger: Tagger, settings: ServeSettings) -> FastAPI:
     """The service around one tagger."""
-    app = FastAPI(title="Earful", version=__version__, description="Tags customer feedback.")
+    app = FastAPIOffline(  # its /docs needs nothing from the internet
+        title="Earful", version=__version__, description="Tags customer feedback.", redoc_url=None
+    )
     app.state.tagger, app.state.settings = tagger, settings
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.include_router(classify.router)

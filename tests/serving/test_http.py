@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -389,3 +390,10 @@ def test_a_batch_whose_caller_has_gone_is_not_tagged_to_the_end(tagger: Tagger, 
 def test_health_can_be_asked_without_a_body(client: TestClient, path: str) -> None:
     answer = client.head(path)
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_the_documentation_needs_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/docs").text
+    needed = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(needed) >= 2
+    assert [path for path in needed if not path.startswith("/") or client.get(path).status_code != 200] == []

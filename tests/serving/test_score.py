@@ -200,6 +200,14 @@ def test_a_row_that_cannot_be_scored_keeps_its_place_and_says_why(
     assert flat(scored[0]) == flat(scored[8])
 
 
+def test_a_file_of_which_nothing_could_be_tagged_is_written_and_said(tmp_path: Path, trained: Trained) -> None:
+    (tmp_path / "in.csv").write_bytes("ref,text\n1,café fermé\n2,déçu\n".encode("latin-1"))
+    result = run("score", tmp_path / "in.csv", tmp_path / "out.csv", "--model", trained.bundle)
+    assert result.exit_code == 1
+    assert "no row could be tagged" in result.stderr
+    assert len(READ["csv"](tmp_path / "out.csv")) == 2
+
+
 def test_a_line_that_is_not_json_keeps_its_place(tmp_path: Path, trained: Trained) -> None:
     lines = [
         '{"text": "It broke."}',
