@@ -48,15 +48,15 @@ class Figures(NamedTuple):
     seconds: float
 
 
-def earful(settings: TrainSettings, folder: Path) -> tuple[Figures, float, float]:
-    """Train and measure Earful; also its calibration error and its agreement with the trained network."""
+def earful(settings: TrainSettings, folder: Path) -> tuple[Figures, float, str]:
+    """Train and measure Earful; also its calibration error, and as what it was exported."""
     store = RegistrySettings.model_validate({"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"})
     start = time.perf_counter()
     made = pipeline.train(settings, store, Reporter(Console(stderr=True)))
     assert made is not None
     metrics = made.report.metrics
     figures = Figures(metrics["category_accuracy"], metrics["category_macro_f1"], time.perf_counter() - start)
-    return figures, metrics["category_ece"], made.parity.category_agreement
+    return figures, metrics["category_ece"], f"{made.precision}, agrees {made.parity.category_agreement:.4f}"
 
 
 def peer(settings: TrainSettings) -> Figures:
@@ -119,7 +119,7 @@ def compare(name: str, data: Path, seed: int, epochs: int | None, test_fraction:
                 data=(str((before / data / file).resolve()),), columns=columns, out=folder / "bundle",
                 test_fraction=test_fraction, seed=seed, epochs=epochs,
             )  # fmt: skip
-            ours, ece, agreement = earful(settings, folder)
+            ours, ece, exported = earful(settings, folder)
             theirs, frozen = peer(settings), probe(settings)
         finally:
             os.chdir(before)
@@ -130,7 +130,7 @@ def compare(name: str, data: Path, seed: int, epochs: int | None, test_fraction:
         "theirs": theirs,
         "frozen": frozen,
         "ece": ece,
-        "agreement": agreement,
+        "exported": exported,
     }
 
 
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="instead of what the size of the data suggests")
     options = parser.parse_args()
     print(
-        "| set | seed | accuracy | macro-F1 | ECE | int8 agrees | seconds | SVM accuracy | SVM macro-F1 | "
+        "| set | seed | accuracy | macro-F1 | ECE | exported | seconds | SVM accuracy | SVM macro-F1 | "
         "frozen accuracy | frozen macro-F1 |"
     )
     print("| --- " * 11 + "|", flush=True)
@@ -154,7 +154,7 @@ def main() -> None:
             ours, theirs, frozen = row["ours"], row["theirs"], row["frozen"]
             print(
                 f"| {name} | {seed} | {ours.accuracy:.4f} | {ours.macro_f1:.4f} | {row['ece']:.4f} | "
-                f"{row['agreement']:.4f} | {ours.seconds:.0f} | {theirs.accuracy:.4f} | {theirs.macro_f1:.4f} | "
+                f"{row['exported']} | {ours.seconds:.0f} | {theirs.accuracy:.4f} | {theirs.macro_f1:.4f} | "
                 f"{frozen.accuracy:.4f} | {frozen.macro_f1:.4f} |",
                 flush=True,
             )

@@ -23,7 +23,7 @@ from training.network import IGNORED, Collator, FeedbackNetwork
 from training.settings import TrainSettings
 from training.sources import Example
 
-STEPS = 400  # optimiser steps that few rows are given, as near as whole epochs allow
+STEPS = 300  # optimiser steps that few rows are given, as near as whole epochs allow
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 12
 PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the heads start from
 _LAYER = re.compile(r"\blayers?\.(\d+)\.")  # the number of a layer, as Hugging Face's encoders name their parameters
