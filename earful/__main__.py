@@ -51,8 +51,11 @@ def _explained() -> Iterator[None]:
         raise typer.Exit(1) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = "-".join(str(part) for part in first["loc"]).replace("_", "-")
-        messages.print(f"error: --{place}: {first['msg']}", style="red", markup=False, highlight=False, soft_wrap=True)
+        place = "-".join(str(part) for part in first["loc"])
+        place = (
+            place if place.isupper() else f"--{place.replace('_', '-')}"
+        )  # a variable of the environment, or an option
+        messages.print(f"error: {place}: {first['msg']}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]

@@ -80,7 +80,7 @@ def describe(error: ErrorDetails | Mapping[str, Any]) -> FeedbackError:
         "missing": "is missing",
         "model_type": "must be an object, {…}",
         "model_attributes_type": "must be an object, {…}",
-        "extra_forbidden": "is not a field of feedback",
+        "extra_forbidden": "is not a known field",
         "string_type": "must be a string",
         "string_unicode": "contains half of a surrogate pair, which is not valid Unicode",
         "string_too_long": f"is too long; at most {MAX_TEXT_CHARS:,} characters are read",

@@ -1,16 +1,19 @@
 """Where models are recorded. Read from the environment in one place (the command line) and passed in from there."""
 
 import os
+import re
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# With a server, mlflow prints links among what `--json` prints, and bars among our own.
-QUIET = {
+# With a server, mlflow prints links among what `--json` prints, bars among our own, and tries for minutes.
+MANNERS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # some 15 s; by mlflow's own choice a wrong address takes five minutes
 }
 DEFAULT_STORE = "sqlite:///mlruns/mlflow.db"
 
@@ -25,8 +28,15 @@ class RegistrySettings(BaseSettings):
     )
     name: str = Field("earful", validation_alias="EARFUL_MODEL_NAME", description="Name of the registered model.")
 
+    @field_validator("tracking_uri")
+    @classmethod
+    def _is_a_store(cls, uri: str) -> str:
+        if not re.match(r"(https?|sqlite|postgresql|mysql|mssql|databricks)(\+\w+)?:", uri):
+            raise PydanticCustomError("store", "is no MLflow store; write sqlite:///…, postgresql://… or http://…")
+        return uri
+
     def prepare(self) -> None:
-        """Keep mlflow's own lines out of ours; make the folder of a local SQLite store, which SQLite will not make."""
-        os.environ.update({**QUIET, **os.environ})
+        """Teach mlflow manners; make the folder of a local SQLite store, which SQLite will not make."""
+        os.environ.update({**MANNERS, **os.environ})
         if self.tracking_uri.startswith("sqlite:///"):
             Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)

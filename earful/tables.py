@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ Format = Literal["csv", "jsonl", "parquet"]
 _FORMATS: dict[str, Format] = {
     ".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
+SHOWN = 30  # columns that an error names
 UNCLOSED = "unexpected end of data"  # what the csv module says of it
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))  # utf-8's is left to utf-8-sig
 
@@ -52,7 +54,11 @@ class Table:
     def require(self, column: str) -> None:
         """Raises `InputError` if there is no such column."""
         if column not in self.columns:
-            raise InputError(f"{self.path}: has no column “{column}”; its columns are {', '.join(self.columns)}")
+            if not self.columns:
+                raise InputError(f"{self.path}: has no column “{column}”, nor any other; is it the right file?")
+            shown = ", ".join(name[:40] for name in self.columns[:SHOWN])
+            more = f" and {len(self.columns) - SHOWN} more" if len(self.columns) > SHOWN else ""
+            raise InputError(f"{self.path}: has no column “{column}”; its columns are {shown}{more}")
 
 
 def format_of(path: Path) -> Format:
@@ -108,6 +114,10 @@ def _csv(path: Path, text: IO[str], size: int) -> Table:
         raise InputError(f"{path}: is empty; the first line must name the columns") from None
     except csv.Error as error:
         raise InputError(f"{path}: the header cannot be read: {error}") from error
+    if any(unicodedata.category(char) in ("Cc", "Cs") and not char.isspace() for name in header for char in name):
+        raise InputError(
+            f"{path}: does not begin with the names of columns in text; is it a CSV, and is its encoding named?"
+        )
     twice = {name for name in header if header.count(name) > 1}
     if twice:
         raise InputError(f"{path}: has more than one column named {', '.join(sorted(twice))}")

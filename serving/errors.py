@@ -55,7 +55,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     for item in error.errors():
         place = tuple(part for part in item["loc"] if part not in ("body", "query"))
         found = describe({**item, "loc": place})
-        fields.append({"field": found.field, "reason": found.reason})
+        fields.append({"field": found.field if place else "body", "reason": found.reason})
     too_long = all(item["type"] == TOO_LONG and item["loc"][-1] == "text" for item in error.errors())
     return problem(413 if too_long else 422, f"{fields[0]['field']}: {fields[0]['reason']}", fields)
 

@@ -5,7 +5,6 @@ of its own (`python -m serving.registry NAME FOLDER`), which ends when it has an
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,6 @@ from earful.errors import ModelNotFound
 from earful.settings import RegistrySettings
 
 BUNDLE = "bundle"  # the artifact of a run that holds its bundle
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}  # some 15 s; by mlflow's own choice a wrong address takes 5 minutes
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def fetched(model: str) -> Iterator[Found]:
 def _find(model: str, folder: str) -> Found:
     asked = subprocess.run(  # noqa: S603  (our own interpreter and module; the name is an argument, not a command)
         [sys.executable, "-m", __name__, model, folder],
-        capture_output=True, text=True, check=False, env={**PATIENCE, **os.environ},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     if asked.returncode:
         raise ModelNotFound(asked.stderr.strip().splitlines()[-1] if asked.stderr.strip() else f"no model “{model}”")

@@ -70,8 +70,10 @@ def score(source: Path, target: Path, model: str, text_column: str, encoding: st
     summary = Summary(model=found.version or tagger.bundle.digest)
     with open_table(source, encoding) as table:
         table.require(text_column)
+        _check_names(table, target)
         with _progress(console) as advance, _writer(target, table) as write:
             for batch in table.batches:
+                _check_earlier_tags(table, batch.rows)
                 answers = tag_rows(tagger, batch.rows, text_column)
                 write(batch, answers)
                 summary.add(answers)
@@ -128,9 +130,39 @@ def _writer(target: Path, table: Table) -> Iterator[Write]:
             beside.unlink()
 
 
+def _check_names(table: Table, target: Path) -> None:
+    """Raises `InputError` if a column of the caller's has the name of one that is to be written.
+
+    Tags of an earlier scoring, which the new ones replace, are known by being complete.
+    """
+    ours = [name for name in FLAT_COLUMNS if name in table.columns]
+    if ours and len(ours) < len(FLAT_COLUMNS):
+        raise _taken(table, ours[0])
+    if NESTED in table.columns and format_of(table.path) == "csv" and format_of(target) != "csv":
+        raise _taken(table, NESTED)
+    if NESTED in table.columns and table.schema is not None and table.schema.field(NESTED).type != _STRUCT:
+        raise _taken(table, NESTED)
+
+
+def _check_earlier_tags(table: Table, rows: Sequence[Row]) -> None:
+    """The same for JSON Lines, whose columns are known by their values alone."""
+    if format_of(table.path) == "jsonl" and NESTED in table.columns:
+        for row in rows:
+            value = row.values.get(NESTED)
+            if value is not None and not (isinstance(value, dict) and set(value) == set(_NAMES)):
+                raise _taken(table, NESTED, f" row {row.number}:")
+
+
+def _taken(table: Table, column: str, place: str = "") -> InputError:
+    return InputError(
+        f"{table.path}:{place} already has a column “{column}”, which is where tags are written; rename it first"
+    )
+
+
 def _kept(table: Table) -> list[str]:
     """The columns that are carried over: all but the tags of an earlier scoring, which the new ones replace."""
-    return [name for name in table.columns if name not in FLAT_COLUMNS and name != NESTED]
+    replaced = {*FLAT_COLUMNS, NESTED} if format_of(table.path) != "csv" else set(FLAT_COLUMNS)
+    return [name for name in table.columns if name not in replaced]
 
 
 def _flat(answer: Answer) -> dict[str, Any]:
@@ -139,7 +171,7 @@ def _flat(answer: Answer) -> dict[str, Any]:
 
 def _nested(answer: Answer) -> Mapping[str, Any]:
     """The flat columns without their prefix, which the nesting makes needless."""
-    return {name.removeprefix("tag_"): value for name, value in _flat(answer).items()}
+    return dict(zip(_NAMES, _flat(answer).values(), strict=True))
 
 
 @contextmanager
@@ -171,7 +203,8 @@ def _jsonl_writer(path: Path, table: Table) -> Iterator[Write]:
 
 
 _ARROW = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64()}
-_STRUCT = pyarrow.struct([(name.removeprefix("tag_"), _ARROW[kind]) for name, kind in FLAT_COLUMNS.items()])
+_NAMES = tuple(name.removeprefix("tag_") for name in FLAT_COLUMNS)  # inside the nested column
+_STRUCT = pyarrow.struct([(name, _ARROW[kind]) for name, kind in zip(_NAMES, FLAT_COLUMNS.values(), strict=True)])
 
 
 @contextmanager

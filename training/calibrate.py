@@ -78,15 +78,16 @@ def _best(loss: "object") -> float:
 
 
 def tiers(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[TierRule, ...]:
-    """Tiers from high to low: the lowest confidence from which answers are right as often as the tier promises.
+    """Tiers from high to low: the lowest confidence from which a tier's own answers are right as often as it promises.
 
     A tier that no `FEWEST_ROWS` answers bear out is left out; what remains is low.
     """
     rules: list[TierRule] = []
     above = 1.0
     for tier, promise in (("high", HIGH_PRECISION), ("medium", MEDIUM_PRECISION)):
-        threshold = _threshold(confidence, correct, promise)
-        if threshold is not None and threshold < above:
+        left = confidence < above if rules else np.ones_like(correct)
+        threshold = _threshold(confidence[left], correct[left], promise)
+        if threshold is not None:
             rules.append(_rule(tier, threshold, above, confidence, correct))
             above = threshold
     return (*rules, _rule("low", 0.0, above, confidence, correct))

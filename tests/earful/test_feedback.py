@@ -39,7 +39,7 @@ AT_FAULT: dict[str, tuple[dict[str, Any], str, str]] = {
     "metadata string": ({"text": "x", "metadata": SECRET}, "metadata", "Input should be a valid dictionary"),
     "metadata null": ({"text": "x", "metadata": None}, "metadata", "Input should be a valid dictionary"),
     "metadata not JSON": ({"text": "x", "metadata": {"k": {SECRET}}}, "metadata.k", "input was not a valid JSON value"),
-    "unknown field": ({"text": "x", "txet": SECRET}, "txet", "is not a field of feedback"),
+    "unknown field": ({"text": "x", "txet": SECRET}, "txet", "is not a known field"),
     **{f"{name} number": ({"text": "x", name: 4929}, name, "must be a string") for name in NAMES},
     **{f"{name} list": ({"text": "x", name: [SECRET]}, name, "must be a string") for name in NAMES},
     **{f"{name} half a pair": ({"text": "x", name: f"{SECRET}\udc00"}, name, "contains half") for name in NAMES},

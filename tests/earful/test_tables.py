@@ -167,6 +167,7 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     "empty csv": ("in.csv", b"", "is empty; the first line must name the columns"),
     "empty csv with a mark": ("in.csv", b"\xef\xbb\xbf", "is empty; the first line must name the columns"),
     "stray quote in header": ("in.csv", b'"a"b,c\n1,2\n', "the header cannot be read"),
+    "a picture": ("in.csv", b"\xff\xd8\xff\xe0\x00\x10JFIF\x00,\x01\n", "does not begin with the names of columns"),
     "duplicate header": ("in.csv", b"text,id,text, id\n", "has more than one column named id, text"),
     "odd utf-16": ("in.csv", b"\xff\xfet\x00e\x00x", "is not utf-16; name its --encoding"),
     "not parquet": ("in.parquet", b"text\na\n", "is not a readable Parquet file"),
@@ -239,3 +240,13 @@ def test_every_line_that_is_not_blank_comes_out_as_one_row(
     assert [row.number for row in rows] == list(range(1, len(lines) + 1))
     good = ('{"text": "é"}', "{}")
     assert [row.error is None for row in rows] == [line in good for line in lines]
+
+
+def test_an_error_names_columns_but_not_without_end(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(",".join(f"{'x' * 100}{n}" for n in range(1000)) + "\n")
+    with open_table(tmp_path / "in.csv") as table, pytest.raises(InputError, match="and 970 more") as caught:
+        table.require("text")
+    assert len(str(caught.value)) < 2000
+    (tmp_path / "in.jsonl").write_text("")
+    with open_table(tmp_path / "in.jsonl") as table, pytest.raises(InputError, match="nor any other"):
+        table.require("text")

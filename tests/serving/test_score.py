@@ -271,6 +271,29 @@ def test_more_rows_than_a_batch_come_out_in_order(tmp_path: Path, trained: Train
     assert [bool(row["tag_error"]) for row in scored] == [bool(n % 10) for n in range(5000)]
 
 
+def test_a_column_named_tags_is_kept_in_csv(tmp_path: Path, trained: Trained) -> None:
+    write_csv(tmp_path / "in.csv", [{"text": "It broke.", "tags": "VIP"}])
+    score(tmp_path / "in.csv", tmp_path / "out.csv", trained)
+    assert READ["csv"](tmp_path / "out.csv")[0]["tags"] == "VIP"
+
+
+@pytest.mark.parametrize(
+    ("given", "output", "row"),
+    [
+        ("csv", "jsonl", {"text": "It broke.", "tags": "VIP"}),
+        ("csv", "csv", {"text": "It broke.", "tag_owner": "me"}),
+        ("jsonl", "csv", {"text": "It broke.", "tags": ["VIP"]}),
+        ("parquet", "parquet", {"text": "It broke.", "tags": "VIP"}),
+    ],
+)
+def test_a_column_of_the_caller_is_never_overwritten(
+    tmp_path: Path, trained: Trained, given: str, output: str, row: dict[str, object]
+) -> None:
+    WRITE[given](tmp_path / f"in.{given}", [row])
+    said = refused(tmp_path / f"in.{given}", tmp_path / f"out.{output}", "--model", trained.bundle)
+    assert f"already has a column “{list(row)[1]}”" in said
+
+
 def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, trained: Trained) -> None:
     write_csv(tmp_path / "in.csv", ROWS)
     (tmp_path / "out.csv").write_text("kept")

@@ -93,6 +93,16 @@ def test_promotion_moves_the_alias_and_rollback_moves_it_back(trained: Trained, 
     client.delete_model_version("earful", second.version)
 
 
+def test_a_store_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "garbage://x")
+    result = run("models")
+    assert result.exit_code == 2
+    assert (
+        result.stderr
+        == "error: MLFLOW_TRACKING_URI: is no MLflow store; write sqlite:///…, postgresql://… or http://…\n"
+    )
+
+
 @pytest.mark.parametrize("wanted", ["99", "nobody"])
 def test_an_unknown_model_is_said(client: MlflowClient, wanted: str) -> None:
     result = run("promote", wanted)
