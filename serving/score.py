@@ -140,8 +140,10 @@ def _check_names(table: Table, target: Path) -> None:
         raise _taken(table, ours[0])
     if NESTED in table.columns and format_of(table.path) == "csv" and format_of(target) != "csv":
         raise _taken(table, NESTED)
-    if NESTED in table.columns and table.schema is not None and table.schema.field(NESTED).type != _STRUCT:
-        raise _taken(table, NESTED)
+    if NESTED in table.columns and table.schema is not None:
+        kind = table.schema.field(NESTED).type
+        if not pyarrow.types.is_struct(kind) or {part.name for part in kind} != set(_NAMES):
+            raise _taken(table, NESTED)
 
 
 def _check_earlier_tags(table: Table, rows: Sequence[Row]) -> None:

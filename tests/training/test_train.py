@@ -180,20 +180,15 @@ def test_an_export_that_answers_otherwise_is_found_out() -> None:
     assert "category labels disagree on 5.00% of the validation rows" in export.problems(other)
 
 
-def _few(folder: Path) -> Path:
-    path = folder / "rows.csv"
-    lines = [f"the {'bill' if n % 2 else 'parcel'} number {n * n},{'ab'[n % 2]}" for n in range(60)]
-    path.write_text("text,category\n" + "\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
 @pytest.mark.parametrize("unlike", [{"int8"}, {"int8", "float32"}], ids=["int8", "both"])
 def test_a_model_that_int8_would_change_keeps_full_precision_or_is_not_made(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unlike: set[str]
 ) -> None:
     seen = iter(export.PRECISIONS)
     monkeypatch.setattr(export, "problems", lambda found: ["labels moved"] if next(seen) in unlike else [])
-    result = run("train", "--data", _few(tmp_path), "--epochs", 1, "--out", tmp_path / "b", "--json")
+    few = tmp_path / "few.jsonl"
+    few.write_text("\n".join(trained.data.read_text(encoding="utf-8").splitlines()[:150]) + "\n", encoding="utf-8")
+    result = run("train", "--data", few, "--epochs", 1, "--out", tmp_path / "b", "--json")
     assert "the int8 model does not answer as the trained one: labels moved" in result.stderr
     if "float32" in unlike:
         assert (result.exit_code, (tmp_path / "b").exists()) == (1, False)
