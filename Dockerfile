@@ -14,22 +14,22 @@ COPY pyproject.toml README.md constraints.txt ./
 COPY earful earful
 COPY training training
 COPY serving serving
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/venv/bin/python install --constraint constraints.txt .
+RUN --mount=type=cache,target=/var/cache/pip \
+    pip --cache-dir /var/cache/pip --python /opt/venv/bin/python install --constraint constraints.txt .
 
 FROM build AS build-training
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/venv/bin/python install --constraint constraints.txt '.[train]'
+RUN --mount=type=cache,target=/var/cache/pip \
+    pip --cache-dir /var/cache/pip --python /opt/venv/bin/python install --constraint constraints.txt '.[train]'
 
 FROM python:3.11-slim AS build-mlflow
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 RUN python -m venv --without-pip /opt/venv
 COPY constraints.txt .
-RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/venv/bin/python install --constraint constraints.txt mlflow psycopg2-binary
+RUN --mount=type=cache,target=/var/cache/pip \
+    pip --cache-dir /var/cache/pip --python /opt/venv/bin/python install --constraint constraints.txt mlflow psycopg2-binary
 
 FROM python:3.11-slim AS runtime
 # A fixed uid, so that volumes keep their owner, and given as a number, so that a cluster can see that it is not root.

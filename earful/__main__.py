@@ -52,9 +52,8 @@ def _explained() -> Iterator[None]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = "-".join(str(part) for part in first["loc"])
-        place = (
-            place if place.isupper() else f"--{place.replace('_', '-')}"
-        )  # a variable of the environment, or an option
+        if not place.isupper():  # an option, not a variable of the environment
+            place = f"--{place.replace('_', '-')}"
         messages.print(f"error: {place}: {first['msg']}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
     except ModuleNotFoundError as error:

@@ -27,6 +27,7 @@ SMOOTHING = 0.65  # share of the difficulty that moves from activations to weigh
 DAMPING = 0.01  # share of the mean added to the diagonal of the activations' products; GPTQ's own
 ONE_SIDED = 0.25  # an activation whose least value is nearer to 0 than this part of its greatest
 LEAST = 1e-9  # a scale is never 0
+MICROSOFT = "com.microsoft"  # the domain of onnxruntime's own operations
 LARGE_TABLE = 1_000_000  # elements from which a table that is only looked up is kept in float16
 
 Floats = NDArray[np.floating]
@@ -203,7 +204,7 @@ def _constant(value: float) -> Floats:
 
 
 def _integers(inputs: Sequence[str], output: str) -> NodeProto:
-    return helper.make_node("MatMulIntegerToFloat", inputs, [output], domain="com.microsoft")
+    return helper.make_node("MatMulIntegerToFloat", inputs, [output], domain=MICROSOFT)
 
 
 def _node(kind: str, inputs: Sequence[str], output: str) -> NodeProto:
@@ -228,7 +229,7 @@ def _rebuild(model: ModelProto, writer: _Writer) -> ModelProto:
     constants = [halves.get(item.name, item) for item in model.graph.initializer if item.name in used]
     constants += [numpy_helper.from_array(np.asarray(value), name) for name, value in writer.constants.items()]
     graph = helper.make_graph(nodes, "earful", model.graph.input, model.graph.output, constants)
-    opsets = [*model.opset_import, helper.make_opsetid("com.microsoft", 1)]
+    opsets = [one for one in model.opset_import if one.domain != MICROSOFT] + [helper.make_opsetid(MICROSOFT, 1)]
     made: ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
     onnx.checker.check_model(made)
     return made
