@@ -1,4 +1,4 @@
-"""Export: the trained network as an ONNX model, in int8 or float32, and proof that it still answers as the trained one did."""
+"""Export: the trained network as ONNX, in int8 or float32, and proof that it still answers as the trained one did."""
 
 import tempfile
 import warnings
