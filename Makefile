@@ -9,7 +9,7 @@ STAMP := .venv/installed
 .PHONY: run test lint types imports unit clean
 
 run: $(STAMP)
-	@$(BIN)/earful models --json | grep -q champion || \
+	@$(BIN)/earful models --json 2>/dev/null | grep -q champion || \
 		$(BIN)/earful train --data data/starter --taxonomy data/taxonomy.toml --urgency-column urgency --promote
 	@$(BIN)/earful serve
 

@@ -8,6 +8,8 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from earful.errors import ModelNotFound
+
 # With a server, mlflow prints links among what `--json` prints, bars among our own, and tries for minutes.
 MANNERS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -35,8 +37,21 @@ class RegistrySettings(BaseSettings):
             raise PydanticCustomError("store", "is no MLflow store; write sqlite:///…, postgresql://… or http://…")
         return uri
 
-    def prepare(self) -> None:
+    def prepare_to_write(self) -> None:
         """Teach mlflow manners; make the folder of a local SQLite store, which SQLite will not make."""
         os.environ.update({**MANNERS, **os.environ})
-        if self.tracking_uri.startswith("sqlite:///"):
-            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        if file := self._file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+
+    def prepare_to_read(self) -> None:
+        """Teach mlflow manners. Raises `ModelNotFound` if a local store is missing: SQLite would make one."""
+        os.environ.update({**MANNERS, **os.environ})
+        if (file := self._file()) and not file.exists():
+            raise ModelNotFound(
+                f"there is no store of models at {file}: `earful train` makes it, or MLFLOW_TRACKING_URI names another"
+            )
+
+    def _file(self) -> Path | None:
+        """The file of a local SQLite store."""
+        local = self.tracking_uri.startswith("sqlite:///")
+        return Path(self.tracking_uri.removeprefix("sqlite:///").partition("?")[0]) if local else None

@@ -1,6 +1,7 @@
 """The taxonomy: which categories and urgencies there are, what they mean, and who owns them."""
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Iterable
 from datetime import timedelta
@@ -18,7 +19,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from earful.errors import TaxonomyError
 
@@ -27,6 +28,8 @@ URGENCIES: tuple[Urgency, ...] = ("low", "normal", "high", "critical")
 Stage = Literal["discover", "buy", "receive", "use", "get_help", "renew", "leave"]
 REASONS = {"missing": "is missing", "extra_forbidden": "is not known here; look for a typing error"}
 UNASSIGNED = "unassigned"  # the owner of every category of a taxonomy made from labels alone
+
+Place = tuple[int | str, ...]  # keys and positions that lead to a value, such as ("categories", 2, "owner")
 
 _DURATION = TypeAdapter(timedelta)
 
@@ -43,6 +46,11 @@ def _is_duration(value: str) -> str:
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Duration = Annotated[str, AfterValidator(_is_duration)]
+
+
+def _fault(place: Place, message: str) -> PydanticCustomError:
+    """What is wrong between several values, and where to point the reader."""
+    return PydanticCustomError("inconsistent", message.replace("{", "{{").replace("}", "}}"), {"place": place})
 
 
 class _Part(BaseModel):
@@ -90,21 +98,21 @@ class Taxonomy(_Part):
     def _consistent(self) -> Self:
         missing = [level for level in URGENCIES if level not in self.urgency]
         if missing:
-            raise PydanticCustomError("urgency", f"[urgency.{missing[0]}] is missing")
+            raise _fault(("urgency",), f"[urgency.{missing[0]}] is missing")
         if not self.categories:
-            raise PydanticCustomError("categories", "there must be at least one [[categories]]")
+            raise _fault(("categories",), "there must be at least one [[categories]]")
         seen: dict[str, int] = {}
-        for number, category in enumerate(self.categories, 1):
+        for n, category in enumerate(self.categories):
             if category.name in seen:
-                raise PydanticCustomError(
-                    "duplicate", f'categories {seen[category.name]} and {number} are both named "{category.name}"'
-                )
-            seen[category.name] = number
-        for category in self.categories:
+                both = f"categories {seen[category.name] + 1} and {n + 1}"
+                raise _fault(("categories", n, "name"), f'{both} are both named "{category.name}"')
+            seen[category.name] = n
+        for n, category in enumerate(self.categories):
             for miss in category.does_not_count:
                 if miss.goes_to not in seen:
-                    raise PydanticCustomError(
-                        "goes_to", f'"{category.name}" sends a near miss to "{miss.goes_to}", which is no category'
+                    raise _fault(
+                        ("categories", n, "does_not_count"),
+                        f'"{category.name}" sends a near miss to "{miss.goes_to}", which is no category',
                     )
         return self
 
@@ -152,14 +160,34 @@ def parse(text: str) -> Taxonomy:
     try:
         return Taxonomy.model_validate(content)
     except ValidationError as error:
-        raise TaxonomyError(
-            "; ".join(
-                _describe(item["loc"], REASONS.get(item["type"], item["msg"]), content) for item in error.errors()
-            )
-        ) from error
+        faults = [_line(text, _place(item)) + _describe(item["loc"], _reason(item), content) for item in error.errors()]
+        raise TaxonomyError("; ".join(faults)) from error
 
 
-def _describe(place: tuple[int | str, ...], message: str, content: dict[str, object]) -> str:
+def _place(item: ErrorDetails) -> Place:
+    place: Place = item.get("ctx", {}).get("place", item["loc"])
+    return place
+
+
+def _reason(item: ErrorDetails) -> str:
+    return REASONS.get(item["type"], item["msg"])
+
+
+def _line(text: str, place: Place) -> str:
+    """`line 12: `, the line of the last part of `place` that can be found in the file; nothing if there is none."""
+    lines = text.splitlines()
+    headers = [n for n, line in enumerate(lines) if re.match(r"\s*\[\[\s*categories\s*\]\]", line)]
+    found, end = -1, len(lines)
+    for before, part in zip(("", *place), place, strict=False):
+        if before == "categories" and isinstance(part, int) and part < len(headers):
+            found, end = headers[part], [*headers, end][part + 1]
+        elif isinstance(part, str):
+            key = re.compile(rf'\s*\[.*\b{re.escape(part)}\b|(.*[\s{{,"])?{re.escape(part)}"?\s*=')
+            found = next((n for n in range(max(found, 0), end) if key.match(lines[n])), found)
+    return f"line {found + 1}: " if found >= 0 else ""
+
+
+def _describe(place: Place, message: str, content: dict[str, object]) -> str:
     """`category 3 ("refund"): owner: is missing` rather than `categories.2.owner`."""
     if len(place) >= 2 and place[0] == "categories" and isinstance(place[1], int):
         entry = content["categories"][place[1]]  # type: ignore[index]

@@ -55,7 +55,7 @@ def _ask(model: str, folder: str, settings: RegistrySettings) -> Found:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    settings.prepare()
+    settings.prepare_to_read()
     client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
     try:
         if model.isdigit():

@@ -1,13 +1,18 @@
 """The network that is trained: one encoder, one head for each question asked of a feedback."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 IGNORED = -100  # the label of a row that does not have one; cross_entropy's own convention
+# Up to this many tokens a processor trains 1.2 to 1.6 times faster with attention written out than with torch's fused
+# kernel, whose backward pass is slow on short texts; from 192 on it is the other way round.
+SHORT = 128
 
 
 class Logits(NamedTuple):
@@ -55,7 +60,8 @@ class FeedbackNetwork(nn.Module):
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Mean over the tokens of every window: both inputs (windows, tokens) → (windows, width)."""
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        with _attention(input_ids):
+            hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
         mean: Tensor = (hidden * mask).sum(1) / mask.sum(1)
         return mean
@@ -104,6 +110,12 @@ class FeedbackNetwork(nn.Module):
         if logits.urgency is not None:
             loss = loss + _ordinal_loss(logits.urgency, urgency)
         return loss
+
+
+def _attention(input_ids: Tensor) -> AbstractContextManager[None]:
+    """The faster kernel for training on tokens of this shape (windows, tokens)."""
+    written_out = input_ids.device.type == "cpu" and input_ids.shape[1] <= SHORT
+    return sdpa_kernel(SDPBackend.MATH) if written_out else nullcontext()
 
 
 def merge(by_window: Tensor, weight: Tensor, document: Tensor, n: int) -> Tensor:

@@ -34,7 +34,7 @@ class Registry:
     """The versions of one registered model."""
 
     def __init__(self, settings: RegistrySettings) -> None:
-        settings.prepare()
+        settings.prepare_to_read()
         self._client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
         self._uri = settings.tracking_uri
         self.name = settings.name

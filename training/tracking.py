@@ -102,7 +102,7 @@ def _signature() -> ModelSignature:
 @contextmanager
 def start(settings: RegistrySettings) -> Iterator[Run]:
     """Record a run; one that ends in an exception is marked as failed."""
-    settings.prepare()
+    settings.prepare_to_write()
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)

@@ -73,27 +73,39 @@ def test_a_category_without_a_label_is_shown_by_its_name() -> None:
 
 
 MALFORMED = {
-    "duplicate names": (('name = "refund"', 'name = "billing"'), 'categories 1 and 2 are both named "billing"'),
-    "unknown urgency": (("{ high =", "{ urgent ="), 'category 1 ("billing"): respond_within: urgent'),
-    "missing owner": (('owner = "money"\ndoes', "does"), 'category 2 ("refund"): owner: is missing'),
-    "blank owner": (('owner = "money"\ndoes', 'owner = " "\ndoes'), 'category 2 ("refund"): owner'),
-    "missing name": (('name = "refund"\n', ""), "category 2: name: is missing"),
-    "bad duration": (('"PT4H"', '"4 hours"'), 'category 1 ("billing"): respond_within: high: is not an ISO 8601'),
-    "no duration": (('"PT4H"', '"PT0S"'), 'category 1 ("billing"): respond_within: high: is not an ISO 8601'),
-    "negative duration": (('"PT4H"', '"-PT4H"'), 'category 1 ("billing"): respond_within: high: is not an ISO 8601'),
-    "bad level": (('"P5D"', '"soon"'), "urgency: low: respond_within: is not an ISO 8601"),
-    "missing level": (("\nhigh =", "\n# high ="), "[urgency.high] is missing"),
-    "strange level": (("\nhigh =", "\nurgent ="), "urgency: urgent"),
-    "near miss to nowhere": (('goes_to = "billing"', 'goes_to = "bills"'), '"refund" sends a near miss to "bills"'),
-    "unknown key": (('label = "Refunds"', 'lable = "Refunds"'), 'category 2 ("refund"): lable'),
-    "unknown stage": (('label = "Refunds"', 'stage = "later"'), 'category 2 ("refund"): stage'),
-    "number for text": (('version = "1"', "version = 1"), "version: Input should be a valid string"),
-    "not TOML": (('version = "1"', "version 1"), "is not TOML: "),
+    "duplicate names": (
+        ('name = "refund"', 'name = "billing"'),
+        'line 16: categories 1 and 2 are both named "billing"',
+    ),
+    "unknown urgency": (("{ high =", "{ urgent ="), 'line 13: category 1 ("billing"): respond_within: urgent'),
+    "missing owner": (('owner = "money"\ndoes', "does"), 'line 15: category 2 ("refund"): owner: is missing'),
+    "blank owner": (('owner = "money"\ndoes', 'owner = " "\ndoes'), 'line 18: category 2 ("refund"): owner'),
+    "missing name": (('name = "refund"\n', ""), "line 15: category 2: name: is missing"),
+    "bad duration": (
+        ('"PT4H"', '"4 hours"'),
+        'line 13: category 1 ("billing"): respond_within: high: is not an ISO 8601',
+    ),
+    "no duration": (('"PT4H"', '"PT0S"'), 'line 13: category 1 ("billing"): respond_within: high: is not an ISO 8601'),
+    "negative duration": (
+        ('"PT4H"', '"-PT4H"'),
+        'line 13: category 1 ("billing"): respond_within: high: is not an ISO 8601',
+    ),
+    "bad level": (('"P5D"', '"soon"'), "line 5: urgency: low: respond_within: is not an ISO 8601"),
+    "missing level": (("\nhigh =", "\n# high ="), "line 4: [urgency.high] is missing"),
+    "strange level": (("\nhigh =", "\nurgent ="), "line 7: urgency: urgent"),
+    "near miss to nowhere": (
+        ('goes_to = "billing"', 'goes_to = "bills"'),
+        'line 19: "refund" sends a near miss to "bills"',
+    ),
+    "unknown key": (('label = "Refunds"', 'lable = "Refunds"'), 'line 17: category 2 ("refund"): lable'),
+    "unknown stage": (('label = "Refunds"', 'stage = "later"'), 'line 17: category 2 ("refund"): stage'),
+    "number for text": (('version = "1"', "version = 1"), "line 2: version: Input should be a valid string"),
+    "not TOML": (('version = "1"', "version 1"), "at line 2, column 9"),
 }
 
 
 @pytest.mark.parametrize(("change", "place"), MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_taxonomy_is_refused_with_file_and_place(
+def test_a_malformed_taxonomy_is_refused_with_file_line_and_place(
     tmp_path: Path, change: tuple[str, str], place: str
 ) -> None:
     file = tmp_path / "taxonomy.toml"

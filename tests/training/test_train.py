@@ -103,6 +103,19 @@ def test_a_store_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.parametrize("command", [("models",), ("promote", "1"), ("rollback",), ("score", "in.csv", "out.csv")])
+def test_a_mistyped_store_is_said_and_not_made(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlrun/mlflow.db")
+    (tmp_path / "in.csv").write_text("text\nhello\n", encoding="utf-8")
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "there is no store of models at mlrun/mlflow.db" in result.stderr
+    assert not (tmp_path / "mlrun").exists()
+
+
 @pytest.mark.parametrize("wanted", ["99", "nobody"])
 def test_an_unknown_model_is_said(client: MlflowClient, wanted: str) -> None:
     result = run("promote", wanted)
