@@ -10,7 +10,9 @@ STAMP := .venv/installed
 
 run: $(STAMP)
 	@$(BIN)/earful models --json 2>/dev/null | grep -q champion || \
-		$(BIN)/earful train --data data/starter --taxonomy data/taxonomy.toml --urgency-column urgency --promote
+		$(BIN)/earful train --data data/starter --test data/gold/gold.jsonl \
+			--taxonomy data/taxonomy.toml --urgency-column urgency \
+			--epochs 3 --learning-rate 4e-4 --frozen-layers 2 --promote
 	@$(BIN)/earful serve
 
 test: lint types imports unit

@@ -83,13 +83,13 @@ def probe(settings: TrainSettings) -> Figures:
     start = time.perf_counter()
     encoder = encoders.load(settings.base_model)
     (texts, labels), (held, truth) = _rows((*corpus.train, *corpus.validation)), _rows(corpus.test)
-    model = LogisticRegression(C=10, max_iter=300).fit(_embed(encoder, texts), labels)
-    found = model.predict(_embed(encoder, held))
+    model = LogisticRegression(C=10, max_iter=300).fit(embed(encoder, texts), labels)
+    found = model.predict(embed(encoder, held))
     macro = f1_score(truth, found, average="macro", labels=np.unique(truth))
     return Figures(float(accuracy_score(truth, found)), float(macro), time.perf_counter() - start)
 
 
-def _embed(encoder: Encoder, texts: list[str]) -> NDArray[np.float32]:
+def embed(encoder: Encoder, texts: list[str]) -> NDArray[np.float32]:
     """Unit vectors (texts, width)."""
     network = FeedbackNetwork(encoder.model, 1, 0).eval()
     windows = [some[:1] for some in Windower(encoder.tokenizer, 256, 0)(texts)]

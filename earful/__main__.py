@@ -99,6 +99,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the data; chosen by its size if not given.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Feedback per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the encoder.")] = None,
+    frozen_layers: Annotated[
+        int | None, typer.Option(help="Lowest layers of the encoder to leave as they are, to train faster.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, data and machine: same model.")] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it champion even if there is one.")] = False,
     as_json: Json = False,
@@ -122,7 +125,7 @@ def train(
             **_given(
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
                 test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-                seed=seed,
+                frozen_layers=frozen_layers, seed=seed,
             ),
         )  # fmt: skip
         made = pipeline.train(settings, registry, Reporter(messages))

@@ -67,8 +67,8 @@ class Policy(BaseModel):
         above = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64) / self.urgency_temperature, -60, 60)))
         edges = np.hstack([np.ones((len(above), 1)), above, np.zeros((len(above), 1))])
         probabilities = edges[:, :-1] - edges[:, 1:]
-        # the highest level whose cut, and every cut below it, is passed
-        level = np.cumprod(above >= np.array(self.urgency_cuts), axis=1).sum(axis=1).astype(np.int64)
+        passed = above >= np.array(self.urgency_cuts)
+        level = (passed * np.arange(1, len(URGENCIES))).max(axis=1)  # the highest level whose cut is passed
         return UrgencyDecisions(level, above.sum(axis=1) / (len(URGENCIES) - 1), probabilities)
 
 

@@ -13,6 +13,7 @@ from earful.taxonomy import URGENCIES
 from training.sources import Example
 
 HIGH_PRECISION, MEDIUM_PRECISION = 0.95, 0.80  # what the tiers promise
+CRITICAL_PRECISION = 0.65  # of ten answers of "critical" more than six are: a false alarm costs less than a miss
 FEWEST_ROWS = 20  # a tier's precision is not believed on fewer answers
 COLDEST, HOTTEST = -3.0, 3.0  # log temperature
 
@@ -38,7 +39,7 @@ def answers(examples: Sequence[Example], categories: Sequence[str]) -> Answers:
 
 
 def calibrate(logits: Logits, right: Answers) -> Policy:
-    """Temperatures by maximum likelihood (Guo et al. 2017), then the tiers that the calibrated answers earn."""
+    """Temperatures by maximum likelihood (Guo et al. 2017), then tiers and urgency cuts by the calibrated answers."""
     known = right.category >= 0
     temperature = _category_temperature(logits.category[known], right.category[known])
     policy = Policy(
@@ -47,7 +48,17 @@ def calibrate(logits: Logits, right: Answers) -> Policy:
     )
     probabilities = policy.category_probabilities(logits.category[known])
     correct = probabilities.argmax(axis=1) == right.category[known]
-    return policy.model_copy(update={"tiers": tiers(probabilities.max(axis=1), correct)})
+    earned: dict[str, object] = {"tiers": tiers(probabilities.max(axis=1), correct)}
+    if logits.urgency is not None:
+        earned["urgency_cuts"] = _urgency_cuts(policy.urgency(logits.urgency).probabilities[:, -1], right.urgency)
+    return policy.model_copy(update=earned)
+
+
+def _urgency_cuts(critical: NDArray[np.float64], right: Ints) -> tuple[float, float, float]:
+    """Even odds for each level but the last, which is given as early as `CRITICAL_PRECISION` allows."""
+    known = right >= 0
+    earliest = _threshold(critical[known], right[known] == len(URGENCIES) - 1, CRITICAL_PRECISION)
+    return 0.5, 0.5, min(0.5, earliest or 0.5)
 
 
 def _category_temperature(logits: NDArray[np.float32], right: Ints) -> float:

@@ -71,8 +71,7 @@ def fit(
     windower = Windower(encoder.tokenizer, min(settings.window_tokens, encoder.longest), settings.window_overlap)
     levels = len(URGENCIES) if any(example.urgency for example in train) else 0
     network = FeedbackNetwork(encoder.model, len(categories), levels, settings.label_smoothing)
-    # Half of a small encoder's parameters are its word vectors; moving them costs a fifth of a step and gains nothing.
-    encoder.model.get_input_embeddings().requires_grad_(False)
+    _freeze(encoder.model, settings.frozen_layers)
     rows = dataset(train, windower, categories, settings.train_windows)
     checks = dataset(validation, windower, categories)
     epochs = settings.epochs or _epochs(len(train), settings.batch_size)
@@ -95,6 +94,18 @@ def fit(
     history = tuple(entry for entry in trainer.state.log_history if "epoch" in entry)
     sample = tuple(tuple(item["windows"][0]) for item in rows.select(range(min(SAMPLE, len(rows)))))
     return Fitted(network, _answer(network, checks, Collator(encoder.pad_id)), history, epochs, sample)
+
+
+def _freeze(encoder: Any, layers: int) -> None:
+    """Leave the word vectors as they are, and the lowest `layers` with everything below them.
+
+    Half of a small encoder's parameters are its word vectors; moving them costs a fifth of a step and gains nothing.
+    """
+    encoder.get_input_embeddings().requires_grad_(False)
+    for name, parameter in encoder.named_parameters():
+        number = _LAYER.search(name)
+        if int(number[1]) < layers if number else layers and "embed" in name:
+            parameter.requires_grad_(False)
 
 
 def _epochs(rows: int, batch_size: int) -> int:

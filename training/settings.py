@@ -61,6 +61,9 @@ class TrainSettings(BaseModel):
     layer_decay: Annotated[
         float, Field(gt=0, le=1, description="Rate of each layer of the encoder, as a part of that of the one above.")
     ] = 0.7
+    frozen_layers: Annotated[
+        int, Field(ge=0, description="Lowest layers of the encoder that are left as they are, to train faster.")
+    ] = 0
     head_rate: Annotated[float, Field(gt=0, description="Peak rate of the heads.")] = 5e-4
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="Share of the target spread evenly.")] = 0.1
     patience: Annotated[PositiveInt, Field(description="Epochs without a better validation score before stopping.")] = 3

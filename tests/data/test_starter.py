@@ -40,8 +40,8 @@ def sharing(pieces: dict[str, set[Any]]) -> Iterator[tuple[str, str, int]]:
     return ((one, other, count) for (one, other), count in shared.items())
 
 
-def test_there_are_at_least_400_rows_and_no_id_occurs_twice() -> None:
-    assert len(ROWS) >= 400
+def test_there_are_at_least_2400_rows_and_no_id_occurs_twice() -> None:
+    assert len(ROWS) >= 2400
     assert [name for name, count in Counter(row["id"] for row in ROWS).items() if count > 1] == []
 
 

@@ -1,6 +1,9 @@
 import numpy as np
+from numpy.typing import NDArray
 
-from training.calibrate import HIGH_PRECISION, MEDIUM_PRECISION, tiers
+from earful.policy import Policy
+from earful.tagger import Logits
+from training.calibrate import CRITICAL_PRECISION, HIGH_PRECISION, MEDIUM_PRECISION, Answers, calibrate, tiers
 
 
 def test_each_tier_keeps_its_promise_on_its_own_answers() -> None:
@@ -18,3 +21,34 @@ def test_each_tier_keeps_its_promise_on_its_own_answers() -> None:
 def test_a_tier_that_no_answers_bear_out_is_left_out() -> None:
     confidence = np.linspace(1.0, 0.0, 400)
     assert [rule.tier for rule in tiers(confidence, np.tile([True, False], 200))] == ["low"]
+
+
+def rows(signal: float) -> tuple[Logits, Answers]:
+    """600 rows, a sixth of them critical, whose urgency logits tell the level with `signal` against unit noise."""
+    random = np.random.default_rng(0)
+    urgency = np.repeat([0, 1, 2, 3], [200, 200, 100, 100])
+    score = signal * urgency + random.normal(size=600)
+    cuts = signal * np.array([0.5, 1.5, 2.5])
+    logits = Logits(np.zeros((600, 2), np.float32), (score[:, None] - cuts).astype(np.float32))
+    return logits, Answers(np.zeros(600, np.int64), urgency)
+
+
+def found(policy: Policy, logits: Logits) -> NDArray[np.bool_]:
+    assert logits.urgency is not None
+    return policy.urgency(logits.urgency).level == 3
+
+
+def test_critical_is_given_as_early_as_its_precision_allows() -> None:
+    logits, right = rows(signal=1.5)
+    policy = calibrate(logits, right)
+    critical = right.urgency == 3
+    early, even = found(policy, logits), found(policy.model_copy(update={"urgency_cuts": (0.5, 0.5, 0.5)}), logits)
+    assert policy.urgency_cuts[:2] == (0.5, 0.5)
+    assert critical[early].mean() >= CRITICAL_PRECISION
+    assert early[critical].mean() > even[critical].mean() + 0.05
+
+
+def test_critical_is_never_given_later_than_at_even_odds() -> None:
+    """Where no cut keeps the precision, missing one is still worse than a false alarm."""
+    policy = calibrate(*rows(signal=0.0))
+    assert policy.urgency_cuts == (0.5, 0.5, 0.5)
