@@ -51,12 +51,13 @@ RAISED = (
     ("There is a wrong entry on my file.", "The court hearing is tomorrow at nine."),
 )
 LOWERED = (
-    ("The label on the jar is crooked.", "No need to answer, just saying."),
-    ("The website is a little slow.", "No rush at all, whenever you have time."),
-    ("My bag came a day late.", "It is here now and all is well, nothing to do."),
-    ("The agent was a bit short with me.", "I only mention it; it is long over."),
-    ("The heating failed in January.", "Your engineer mended it the same day and it has worked ever since."),
-    ("There was a charge that I did not know.", "You stopped it and paid it back last week, thank you."),
+    ("The delivery has not come.", "No rush at all, whenever you have time."),
+    ("The refund has not arrived.", "It came this morning after all, so there is nothing to do."),
+    ("The lift in our building is out of order.", "Your engineer has just mended it, thank you."),
+    ("I cannot log in.", "I have found the mistake myself; no need to answer."),
+    ("You charged me twice for the same month.", "You have put it right already; I only mention it."),
+    ("The app crashes every time I open the calendar.", "Just saying, I can live with it."),
+    ("My card is declined at your checkout.", "It went through on the second try, all is well."),
 )
 
 
@@ -135,7 +136,7 @@ def test_danger_deadlines_and_repetition_raise_urgency(starter: Starter) -> None
         for (text, more), a, b in zip(RAISED, before, after, strict=True)
         if b < a + 0.1
     ]
-    complain(wrong, len(RAISED), allowed=0.1)
+    complain(wrong, len(RAISED), allowed=0.2)
 
 
 def test_no_rush_lowers_urgency(starter: Starter) -> None:
@@ -146,7 +147,7 @@ def test_no_rush_lowers_urgency(starter: Starter) -> None:
         for (text, less), a, b in zip(LOWERED, before, after, strict=True)
         if b > a - 0.05
     ]
-    complain(wrong, len(LOWERED), allowed=0.2)
+    complain(wrong, len(LOWERED), allowed=0.3)
 
 
 @pytest.mark.parametrize("shout", [str.upper, lambda text: text.rstrip(".?") + "!!!!"], ids=["capitals", "marks"])
