@@ -101,7 +101,7 @@ def test_the_texts_themselves_are_understood(starter: Starter) -> None:
 @pytest.mark.parametrize("how", WRAPPINGS)
 def test_what_surrounds_a_text_does_not_change_its_category(starter: Starter, how: str) -> None:
     pairs = [(text, how, WRAPPINGS[how].format(text)) for text in TEXTS]
-    complain(changed(starter, pairs), len(pairs), allowed=0.3)
+    complain(changed(starter, pairs), len(pairs), allowed=0.2)
 
 
 def test_names_and_places_do_not_change_the_category(starter: Starter) -> None:
@@ -125,7 +125,7 @@ CASES = {"upper case": str.upper, "lower case": str.lower, "no full stop": lambd
 
 def test_slips_of_the_keyboard_do_not_change_the_category(starter: Starter) -> None:
     pairs = [(text, "misspelt", misspelt(text, seed)) for text in TEXTS for seed in range(3)]
-    complain(changed(starter, pairs), len(pairs), allowed=0.25)
+    complain(changed(starter, pairs), len(pairs), allowed=0.15)
 
 
 def test_danger_deadlines_and_repetition_raise_urgency(starter: Starter) -> None:
@@ -136,7 +136,7 @@ def test_danger_deadlines_and_repetition_raise_urgency(starter: Starter) -> None
         for (text, more), a, b in zip(RAISED, before, after, strict=True)
         if b < a + 0.1
     ]
-    complain(wrong, len(RAISED), allowed=0.2)
+    complain(wrong, len(RAISED), allowed=0.1)
 
 
 def test_no_rush_lowers_urgency(starter: Starter) -> None:
@@ -147,7 +147,7 @@ def test_no_rush_lowers_urgency(starter: Starter) -> None:
         for (text, less), a, b in zip(LOWERED, before, after, strict=True)
         if b > a - 0.05
     ]
-    complain(wrong, len(LOWERED), allowed=0.3)
+    complain(wrong, len(LOWERED), allowed=0.15)
 
 
 @pytest.mark.parametrize("shout", [str.upper, lambda text: text.rstrip(".?") + "!!!!"], ids=["capitals", "marks"])
@@ -168,13 +168,13 @@ def test_every_example_of_the_taxonomy_goes_where_the_taxonomy_says(starter: Sta
         for (text, right), tags in zip(cases, found, strict=True)
         if tags.category.name != right
     ]
-    complain(wrong, len(cases), allowed=0.25)
+    complain(wrong, len(cases), allowed=0.2)
     for category in categories:
         mine = [tags.category.name for (_, right), tags in zip(cases, found, strict=True) if right == category.name]
         assert category.name in mine, f"{category.name}: none of its {len(mine)} cases was understood"
 
 
-def test_the_gold_set_is_read_as_well_as_the_readme_says(starter: Starter) -> None:
-    assert starter.metrics["category_accuracy"] >= 0.6
+def test_the_gold_set_is_read_about_as_well_as_the_readme_says(starter: Starter) -> None:
+    assert starter.metrics["category_accuracy"] >= 0.7
     assert starter.metrics["urgency_kappa"] >= 0.75
-    assert starter.metrics["urgency_recall_critical"] >= 0.7
+    assert starter.metrics["urgency_recall_critical"] >= 0.8
