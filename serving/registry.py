@@ -55,7 +55,10 @@ def _ask(model: str, folder: str, settings: RegistrySettings) -> Found:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    settings.prepare_to_read()
+    try:
+        settings.prepare_to_read()
+    except ModelNotFound as error:
+        raise ModelNotFound(f"there is no folder “{model}”, and {error}") from error
     client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
     try:
         if model.isdigit():
