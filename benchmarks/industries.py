@@ -4,7 +4,7 @@
 
 Each industry in turn tests a logistic regression on the frozen encoder, once trained on the other industries alone and
 once on as many rows that are drawn from all of them (the industry's own other rows among these). Fine-tuning fourteen
-networks twice would take a day; the fall is measured on the part of the model that is fitted in seconds.
+networks twice would take hours; the fall is measured on the part of the model that is fitted in seconds.
 """
 
 import argparse

@@ -50,7 +50,7 @@ Duration = Annotated[str, AfterValidator(_is_duration)]
 
 def _fault(place: Place, message: str) -> PydanticCustomError:
     """What is wrong between several values, and where to point the reader."""
-    return PydanticCustomError("inconsistent", message.replace("{", "{{").replace("}", "}}"), {"place": place})
+    return PydanticCustomError("inconsistent", message, {"place": place})
 
 
 class _Part(BaseModel):
