@@ -3,12 +3,11 @@
     python -m benchmarks.quality --data FOLDER --sets banking77 airline cfpb --seeds 1
 
 Each seed is one split that nothing straddles: a tenth of the rows tests (`--test-fraction`), a tenth stops and
-calibrates, the rest trains. The peers train on everything that does not test. Figures are of the exported bundle,
-through the Tagger.
+calibrates (and trains, in a second fit, where that is quick), the rest trains. The peers train on everything that does
+not test. Figures are of the exported bundle, through the Tagger.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -112,17 +111,12 @@ def compare(name: str, data: Path, seed: int, epochs: int | None, test_fraction:
     file, columns = SETS[name]
     with tempfile.TemporaryDirectory(prefix="earful-bench-") as work:
         folder = Path(work)
-        before = Path.cwd()
-        os.chdir(folder)  # artifacts of the throw-away store go with it
-        try:
-            settings = TrainSettings(
-                data=(str((before / data / file).resolve()),), columns=columns, out=folder / "bundle",
-                test_fraction=test_fraction, seed=seed, epochs=epochs,
-            )  # fmt: skip
-            ours, ece, exported = earful(settings, folder)
-            theirs, frozen = peer(settings), probe(settings)
-        finally:
-            os.chdir(before)
+        settings = TrainSettings(
+            data=(str(data / file),), columns=columns, out=folder / "bundle",
+            test_fraction=test_fraction, seed=seed, epochs=epochs,
+        )  # fmt: skip
+        ours, ece, exported = earful(settings, folder)
+        theirs, frozen = peer(settings), probe(settings)
     return {
         "set": name,
         "seed": seed,

@@ -102,6 +102,9 @@ def train(
     frozen_layers: Annotated[
         int | None, typer.Option(help="Lowest layers of the encoder to leave as they are, to train faster.")
     ] = None,
+    refit: Annotated[
+        bool | None, typer.Option(help="Learn from the validation rows too, in a second fit; the default if quick.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, data and machine: same model.")] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it champion even if there is one.")] = False,
     as_json: Json = False,
@@ -125,7 +128,7 @@ def train(
             **_given(
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
                 test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-                frozen_layers=frozen_layers, seed=seed,
+                frozen_layers=frozen_layers, refit=refit, seed=seed,
             ),
         )  # fmt: skip
         made = pipeline.train(settings, registry, Reporter(messages))

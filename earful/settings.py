@@ -17,13 +17,14 @@ MANNERS = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",  # some 15 s; by mlflow's own choice a wrong address takes five minutes
 }
-DEFAULT_STORE = "sqlite:///mlruns/mlflow.db"
+SQLITE = "sqlite:///"
+DEFAULT_STORE = f"{SQLITE}mlruns/mlflow.db"
 
 
 class RegistrySettings(BaseSettings):
     """The MLflow store that holds runs and registered models."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", validate_default=True)
 
     tracking_uri: str = Field(
         DEFAULT_STORE, validation_alias="MLFLOW_TRACKING_URI", description="MLflow store: a server or a database."
@@ -35,23 +36,30 @@ class RegistrySettings(BaseSettings):
     def _is_a_store(cls, uri: str) -> str:
         if not re.match(r"(https?|sqlite|postgresql|mysql|mssql|databricks)(\+\w+)?:", uri):
             raise PydanticCustomError("store", "is no MLflow store; write sqlite:///…, postgresql://… or http://…")
-        return uri
+        return cls._absolute(uri)
+
+    @staticmethod
+    def _absolute(uri: str) -> str:
+        """A local SQLite store by its whole path, since mlflow keeps a store open under the address it was given."""
+        path, mark, options = uri.removeprefix(SQLITE).partition("?")
+        return f"{SQLITE}{Path(path).absolute()}{mark}{options}" if uri.startswith(SQLITE) else uri
 
     def prepare_to_write(self) -> None:
         """Teach mlflow manners; make the folder of a local SQLite store, which SQLite will not make."""
         os.environ.update({**MANNERS, **os.environ})
-        if file := self._file():
+        if file := self.file:
             file.parent.mkdir(parents=True, exist_ok=True)
 
     def prepare_to_read(self) -> None:
         """Teach mlflow manners. Raises `ModelNotFound` if a local store is missing: SQLite would make one."""
         os.environ.update({**MANNERS, **os.environ})
-        if (file := self._file()) and not file.exists():
+        if (file := self.file) and not file.exists():
             raise ModelNotFound(
                 f"there is no store of models at {file}: `earful train` makes it, or MLFLOW_TRACKING_URI names another"
             )
 
-    def _file(self) -> Path | None:
+    @property
+    def file(self) -> Path | None:
         """The file of a local SQLite store."""
-        local = self.tracking_uri.startswith("sqlite:///")
-        return Path(self.tracking_uri.removeprefix("sqlite:///").partition("?")[0]) if local else None
+        local = self.tracking_uri.startswith(SQLITE)
+        return Path(self.tracking_uri.removeprefix(SQLITE).partition("?")[0]) if local else None

@@ -19,12 +19,13 @@ def write(
     report: Report,
     measured_on: str,
     precision: str,
+    refitted: bool,
 ) -> str:
     """The card, in Markdown."""
     return "\n\n".join(
         [
             f"# {settings.name}: categories of {taxonomy.name} {taxonomy.version}",
-            _about(settings, taxonomy, corpus, precision),
+            _about(settings, taxonomy, corpus, precision, refitted),
             f"## Measured on {report.rows:,} {measured_on}",
             _table(("figure", "value"), [(NAMES[key], f"{value:.4f}") for key, value in report.metrics.items()]),
             "## Tiers\n\nMeasured on the validation rows, which also set the thresholds.",
@@ -42,10 +43,11 @@ def write(
     )
 
 
-def _about(settings: TrainSettings, taxonomy: Taxonomy, corpus: Corpus, precision: str) -> str:
+def _about(settings: TrainSettings, taxonomy: Taxonomy, corpus: Corpus, precision: str, refitted: bool) -> str:
+    also = ", from which it learned in a second fit" if refitted else ""
     return (
         f"Fine-tuned from `{settings.base_model}` by Earful {__version__} on {len(corpus.train):,} rows, with "
-        f"{len(corpus.validation):,} for stopping and calibration. {corpus.duplicates:,} duplicates and "
+        f"{len(corpus.validation):,} for stopping and calibration{also}. {corpus.duplicates:,} duplicates and "
         f"{corpus.near_duplicates:,} near-duplicates were removed. The model is stored as {precision}.\n\n"
         f"Data `{corpus.data_hash}`, taxonomy `{taxonomy.digest}`."
     )

@@ -122,7 +122,7 @@ def problems(found: Parity) -> list[str]:
     """
     shares = {"category": found.category_agreement, "urgency": found.urgency_agreement}
     wrong = [
-        f"{name} labels disagree on {1 - share:.2%} of the validation rows"
+        f"{name} labels disagree on {1 - share:.2%} of the rows kept back"
         for name, share in shares.items()
         if share is not None and 1 - share > MOST_DISAGREEMENT + ROUNDING
     ]

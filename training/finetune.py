@@ -3,7 +3,8 @@
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,12 +33,16 @@ SAMPLE = 256  # training windows on which the export sees typical activations
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained network, its answers to the validation rows, the metrics of each epoch, and some training windows."""
+    """A trained network, its answers to the rows held back, the metrics of each epoch, and some training windows.
+
+    `epochs` is how many passes made the network that was kept, `tokens` how many one pass reads.
+    """
 
     network: FeedbackNetwork
-    validation: Logits
+    held: Logits
     history: tuple[Mapping[str, float], ...]
     epochs: int
+    tokens: int
     sample: tuple[tuple[int, ...], ...]
 
 
@@ -60,40 +65,62 @@ def dataset(
 def fit(
     encoder: Encoder,
     train: Sequence[Example],
-    validation: Sequence[Example],
+    held: Sequence[Example],
     categories: Sequence[str],
     settings: TrainSettings,
     callbacks: Sequence[TrainerCallback] = (),
+    passes: int | None = None,
 ) -> Fitted:
-    """Fine-tune one network and keep its best epoch by validation score. Same seed and machine, same result."""
+    """Fine-tune one network and keep its best epoch by its score on `held`. Same seed and machine, same result.
+
+    With `passes` it learns for so many epochs, whatever `held` says, and the last is kept.
+    """
     set_seed(settings.seed)
-    torch.set_flush_denormal(True)
     windower = Windower(encoder.tokenizer, min(settings.window_tokens, encoder.longest), settings.window_overlap)
     levels = len(URGENCIES) if any(example.urgency for example in train) else 0
     network = FeedbackNetwork(encoder.model, len(categories), levels, settings.label_smoothing)
     _freeze(encoder.model, settings.frozen_layers)
+    collator = Collator(encoder.pad_id)
     rows = dataset(train, windower, categories, settings.train_windows)
-    checks = dataset(validation, windower, categories)
-    epochs = settings.epochs or _epochs(len(train), settings.batch_size)
-    _start_heads(network, rows, Collator(encoder.pad_id))
+    checks = dataset(held, windower, categories)
+    epochs = passes or settings.epochs or _epochs(len(train), settings.batch_size)
+    _start_heads(network, rows, collator)
+    stopping = [] if passes else [EarlyStoppingCallback(settings.patience)]
     with tempfile.TemporaryDirectory(prefix="earful-train-") as folder:
         trainer = Trainer(
             model=network,
-            args=_arguments(settings, epochs, folder),
+            args=_arguments(settings, epochs, folder, choose=not passes),
             train_dataset=rows,
             eval_dataset=checks,
-            data_collator=Collator(encoder.pad_id),
+            data_collator=collator,
             optimizers=(_optimizer(network, settings), None),
             compute_metrics=_score,
-            callbacks=[EarlyStoppingCallback(settings.patience), *callbacks],
+            callbacks=[*stopping, *callbacks],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
-        trainer.train()
+        with _without_denormals():
+            trainer.train()
         trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # or it answers in half precision for ever
-    history = tuple(entry for entry in trainer.state.log_history if "epoch" in entry)
-    sample = tuple(tuple(item["windows"][0]) for item in rows.select(range(min(SAMPLE, len(rows)))))
-    return Fitted(network, _answer(network, checks, Collator(encoder.pad_id)), history, epochs, sample)
+    state = trainer.state
+    return Fitted(
+        network=network,
+        held=_answer(network, checks, collator),
+        history=tuple(entry for entry in state.log_history if "epoch" in entry),
+        epochs=passes or round(epochs * (state.best_global_step or state.max_steps) / state.max_steps),
+        tokens=sum(rows["length"]),
+        sample=tuple(tuple(item["windows"][0]) for item in rows.select(range(min(SAMPLE, len(rows))))),
+    )
+
+
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Numbers next to nothing as nothing, which is faster; and as they were again, for whoever shares the process."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def _freeze(encoder: Any, layers: int) -> None:
@@ -114,7 +141,9 @@ def _epochs(rows: int, batch_size: int) -> int:
     return int(np.clip(round(STEPS / steps), FEWEST_EPOCHS, MOST_EPOCHS))
 
 
-def _arguments(settings: TrainSettings, epochs: int, folder: str) -> TrainingArguments:
+def _arguments(settings: TrainSettings, epochs: int, folder: str, choose: bool) -> TrainingArguments:
+    """`choose`: measure every epoch on the validation rows and keep the best."""
+    each = "epoch" if choose else "no"
     return TrainingArguments(
         output_dir=folder,
         num_train_epochs=epochs,
@@ -128,12 +157,12 @@ def _arguments(settings: TrainSettings, epochs: int, folder: str) -> TrainingArg
         use_cpu=not torch.accelerator.is_available(),
         train_sampling_strategy="group_by_length",
         length_column_name="length",
-        eval_strategy="epoch",
-        save_strategy="epoch",
+        eval_strategy=each,
+        save_strategy=each,
         logging_strategy="epoch",
         save_only_model=True,
         save_total_limit=1,
-        load_best_model_at_end=True,
+        load_best_model_at_end=choose,
         metric_for_best_model="score",
         greater_is_better=True,
         label_names=["category", "urgency"],

@@ -30,6 +30,7 @@ from training.registry import Registry
 from training.settings import TrainSettings
 from training.sources import UNKNOWN_CATEGORY, Example, Reject, Source
 
+QUICK_TOKENS = 2_000_000  # to learn from in a second fit that nobody asked for: some ten minutes on two cores
 SMOKE_TEXTS = (
     "I was charged twice this month and nobody answers the phone.",
     "It stopped working yesterday. What should I do?",
@@ -72,7 +73,7 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
     prepared = prepare(settings, reporter)
     encoder = encoders.load(settings.base_model)
     if not PartialState().is_main_process:
-        _fit(prepared, encoder, Reporter())
+        _fit_again(prepared, _fit(prepared, encoder, Reporter()), Reporter())
         return None
     with tracking.start(registry) as run:
         names = {
@@ -83,7 +84,8 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
         run.data(settings, prepared.corpus, names, len(prepared.rejects))
         fitted = _fit(prepared, encoder, reporter)
         run.epochs(fitted.history)
-        return _finish(prepared, encoder, fitted, run, Registry(registry), reporter)
+        last = _fit_again(prepared, fitted, reporter)
+        return _finish(prepared, encoder, fitted, last, run, Registry(registry), reporter)
 
 
 def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
@@ -160,16 +162,38 @@ def _fit(prepared: Prepared, encoder: Encoder, reporter: Reporter) -> Fitted:
         return finetune.fit(encoder, made.train, made.validation, prepared.taxonomy.names, prepared.settings, callbacks)
 
 
+def _fit_again(prepared: Prepared, fitted: Fitted, reporter: Reporter) -> Fitted | None:
+    """A second fit, from the start, that learns from the validation rows too, for as many epochs as served the first.
+
+    What stopping and calibration needed is a tenth of the rows; only the test rows must stay unseen. None if it was
+    not asked for, or not quick enough to be done unasked.
+    """
+    settings, made = prepared.settings, prepared.corpus
+    quick = fitted.tokens * fitted.epochs <= QUICK_TOKENS
+    wanted = quick if settings.refit is None else settings.refit
+    if not (wanted and made.test):  # without test rows it could not be measured
+        return None
+    encoder = encoders.load(settings.base_model)
+    rows, names = (*made.train, *made.validation), prepared.taxonomy.names
+    with reporter.bar("training on the validation rows too", None) as bar:
+        callbacks = [TrainingBar(reporter, bar)]
+        return finetune.fit(encoder, rows, made.test, names, settings, callbacks, passes=fitted.epochs)
+
+
 def _finish(
-    prepared: Prepared, encoder: Encoder, fitted: Fitted, run: tracking.Run, registry: Registry, reporter: Reporter
-) -> Trained:
+    prepared: Prepared, encoder: Encoder, fitted: Fitted, last: Fitted | None, run: tracking.Run, registry: Registry,
+    reporter: Reporter,
+) -> Trained:  # fmt: skip
     """Export, evaluate, write the bundle and register it."""
     settings, made, names = prepared.settings, prepared.corpus, prepared.taxonomy.names
-    exported = _export(prepared, encoder, fitted, reporter)
+    exported = _export(prepared, encoder, fitted, made.validation, reporter)
+    if last is not None:
+        exported = _export(prepared, encoder, last, made.test, reporter, exported.policy)
     policy, tagger = exported.policy, exported.tagger
     measured = made.test or made.validation
     measured_on = "test rows" if made.test else "validation rows (which also set the stopping point and the thresholds)"
-    logits = _answer(tagger, made.test, "test", reporter) if made.test else exported.validation
+    known = last is not None or not made.test  # the rows that were just compared are those to be measured on
+    logits = exported.answers if known else _answer(tagger, made.test, reporter)
     report = evaluate.report(logits, policy, names, measured)
     run.evaluation(report, measured_on, exported.parity, exported.precision)
     run.figures(draw(evaluate.answer(logits, policy), answers(measured, names), names))
@@ -177,7 +201,7 @@ def _finish(
         **exported.content,
         bundles.POLICY: policy.model_dump_json(indent=2).encode(),
         bundles.CARD: card.write(
-            settings, prepared.taxonomy, made, policy, report, measured_on, exported.precision
+            settings, prepared.taxonomy, made, policy, report, measured_on, exported.precision, last is not None
         ).encode(),
     }
     manifest = _manifest(prepared, encoder, fitted, run.id)
@@ -199,30 +223,36 @@ def _finish(
 
 @dataclass(frozen=True)
 class Exported:
-    """A model that answers as the trained network does, its answers to the validation rows, and its calibration."""
+    """A model that answers as the trained network does, its answers to the rows kept back, and its calibration."""
 
     content: dict[str, bytes]
     tagger: Tagger
-    validation: Logits
+    answers: Logits
     policy: Policy
     parity: Parity
     precision: Precision
 
 
-def _export(prepared: Prepared, encoder: Encoder, fitted: Fitted, reporter: Reporter) -> Exported:
-    """The smallest model that answers as the trained one. Raises `ParityError` if none does."""
-    right = answers(prepared.corpus.validation, prepared.taxonomy.names)
+def _export(
+    prepared: Prepared, encoder: Encoder, fitted: Fitted, held: Sequence[Example], reporter: Reporter,
+    policy: Policy | None = None,
+) -> Exported:  # fmt: skip
+    """The smallest model that answers the rows `held` back as the trained one; calibrated on them unless with `policy`.
+
+    Raises `ParityError` if none does.
+    """
+    right = answers(held, prepared.taxonomy.names)
     full = export.to_onnx(fitted.network)
     for precision in export.PRECISIONS:
         with reporter.bar(f"exporting as {precision}", None):
             content = _content(prepared, encoder, export.at(precision, full, fitted.sample, encoder.pad_id))
             tagger = _draft(content, _manifest(prepared, encoder, fitted, ""))
-        found = _answer(tagger, prepared.corpus.validation, "validation", reporter)
+        found = _answer(tagger, held, reporter)
         with reporter.bar("calibrating", None):
-            policy = calibrate(found, right)
-            parity = export.parity(fitted.validation, found, right, policy)
+            decided = policy or calibrate(found, right)
+            parity = export.parity(fitted.held, found, right, decided)
         if not (problems := export.problems(parity)):
-            return Exported(content, tagger, found, policy, parity, precision)
+            return Exported(content, tagger, found, decided, parity, precision)
         reporter.say(f"the {precision} model does not answer as the trained one: {'; '.join(problems)}")
     raise ParityError(f"the exported model does not answer as the trained one: {'; '.join(problems)}")
 
@@ -261,8 +291,8 @@ def _manifest(prepared: Prepared, encoder: Encoder, fitted: Fitted, run_id: str)
     }
 
 
-def _answer(tagger: Tagger, examples: Sequence[Example], label: str, reporter: Reporter) -> Logits:
-    with reporter.bar(f"answering {label} rows", len(examples)) as bar:
+def _answer(tagger: Tagger, examples: Sequence[Example], reporter: Reporter) -> Logits:
+    with reporter.bar("answering rows kept back", len(examples)) as bar:
         return evaluate.run(tagger, examples, bar.advance)
 
 

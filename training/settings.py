@@ -70,6 +70,10 @@ class TrainSettings(BaseModel):
     window_tokens: Annotated[int, Field(ge=16, le=512, description="Tokens per window.")] = 256
     window_overlap: Annotated[int, Field(ge=0, description="Tokens shared by neighbouring windows.")] = 32
     train_windows: Annotated[PositiveInt, Field(description="Windows of one feedback that a step reads.")] = 4
+    refit: Annotated[
+        bool | None,
+        Field(description="Learn from the validation rows too, in a second fit; where that is quick, if not given."),
+    ] = None
     seed: Annotated[int, Field(ge=0, description="Same seed, same data, same machine: same model.")] = 0
 
     name: Annotated[str, Field(description="Name of the registered model.")] = "earful"

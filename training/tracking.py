@@ -13,7 +13,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from earful import bundle as bundles
-from earful.settings import DEFAULT_STORE, RegistrySettings
+from earful.settings import RegistrySettings
 from earful.tags import FLAT_COLUMNS
 from training.corpus import Corpus
 from training.evaluate import Report
@@ -22,7 +22,7 @@ from training.registry import BUNDLE
 from training.settings import TrainSettings
 
 EXPERIMENT = "earful"
-ARTIFACTS = "mlruns/artifacts"  # of the default store
+ARTIFACTS = "artifacts"  # the folder beside a local store's database
 PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 SERVING = ("numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "tomli-w", "pandas")
 _TYPES = {str: "string", float: "double", int: "long"}
@@ -107,8 +107,8 @@ def start(settings: RegistrySettings) -> Iterator[Run]:
     mlflow.set_tracking_uri(settings.tracking_uri)
     mlflow.set_registry_uri(settings.tracking_uri)
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
-        local = settings.tracking_uri == DEFAULT_STORE
-        mlflow.create_experiment(EXPERIMENT, artifact_location=Path(ARTIFACTS).absolute().as_uri() if local else None)
+        beside = settings.file.with_name(ARTIFACTS).as_uri() if settings.file else None
+        mlflow.create_experiment(EXPERIMENT, artifact_location=beside)
     mlflow.set_experiment(EXPERIMENT)
     with mlflow.start_run() as run:
         yield Run(run.info.run_id, settings.name)

@@ -40,7 +40,7 @@ def trained(made: "Trained", name: str, as_json: bool) -> None:
     console.print(_figures(made.report, f"{made.report.rows:,} {made.measured_on}"))
     console.print(
         f"exported as {made.precision}, which agrees with the trained network on "
-        f"{made.parity.category_agreement:.2%} of the validation rows"
+        f"{made.parity.category_agreement:.2%} of the rows it was compared on"
     )
     role = "champion" if made.is_champion else "challenger; `earful promote challenger` makes it champion"
     console.print(f"bundle {made.bundle}, version {made.version} of {name}: {role}", highlight=False, soft_wrap=True)

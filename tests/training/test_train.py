@@ -1,6 +1,9 @@
 """`earful train` and what it leaves: a bundle, a run that tells all, a registered model, a pyfunc."""
 
 import json
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -112,8 +115,28 @@ def test_a_mistyped_store_is_said_and_not_made(
     (tmp_path / "in.csv").write_text("text\nhello\n", encoding="utf-8")
     result = run(*command)
     assert result.exit_code == 1
-    assert "there is no store of models at mlrun/mlflow.db" in result.stderr
+    assert f"there is no store of models at {tmp_path}/mlrun/mlflow.db" in result.stderr
     assert not (tmp_path / "mlrun").exists()
+
+
+def test_the_default_store_is_that_of_the_folder_one_stands_in(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mlruns").mkdir()
+    copy = tmp_path / "mlruns" / "mlflow.db"
+    shutil.copy(trained.store.removeprefix("sqlite:///"), copy)
+    with closing(sqlite3.connect(copy)) as database:
+        database.execute("DELETE FROM registered_model_aliases")
+        database.commit()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(Path(trained.store.removeprefix("sqlite:///")).parents[1])
+    assert "champion" in run("models", "--json").stdout
+    monkeypatch.chdir(tmp_path)  # the same process, another folder
+    assert "champion" not in run("models", "--json").stdout
+
+
+def test_training_leaves_the_smallest_numbers_to_whoever_shares_the_process(trained: Trained) -> None:
+    assert float(np.float32(1e-40) * np.float32(1)) > 0
 
 
 @pytest.mark.parametrize("wanted", ["99", "nobody"])
@@ -190,7 +213,7 @@ def test_an_export_that_answers_otherwise_is_found_out() -> None:
     exported = trained_logits.copy()
     exported[:20] = -exported[:20]
     other = export.parity(Logits(trained_logits, None), Logits(exported, None), right, Policy())
-    assert "category labels disagree on 5.00% of the validation rows" in export.problems(other)
+    assert "category labels disagree on 5.00% of the rows kept back" in export.problems(other)
 
 
 @pytest.mark.parametrize("unlike", [{"int8"}, {"int8", "float32"}], ids=["int8", "both"])
@@ -201,7 +224,7 @@ def test_a_model_that_int8_would_change_keeps_full_precision_or_is_not_made(
     monkeypatch.setattr(export, "problems", lambda found: ["labels moved"] if next(seen) in unlike else [])
     few = tmp_path / "few.jsonl"
     few.write_text("\n".join(trained.data.read_text(encoding="utf-8").splitlines()[:150]) + "\n", encoding="utf-8")
-    result = run("train", "--data", few, "--epochs", 1, "--out", tmp_path / "b", "--json")
+    result = run("train", "--data", few, "--epochs", 1, "--no-refit", "--out", tmp_path / "b", "--json")
     assert "the int8 model does not answer as the trained one: labels moved" in result.stderr
     if "float32" in unlike:
         assert (result.exit_code, (tmp_path / "b").exists()) == (1, False)
@@ -209,6 +232,22 @@ def test_a_model_that_int8_would_change_keeps_full_precision_or_is_not_made(
     assert json.loads(result.stdout)["precision"] == "float32"
     kinds = {node.op_type for node in onnx.load(tmp_path / "b" / "model.onnx").graph.node}
     assert ("MatMul" in kinds, "MatMulIntegerToFloat" in kinds) == (True, False)
+
+
+@pytest.mark.parametrize("option", ["--refit", "--no-refit"])
+def test_a_second_fit_learns_from_the_validation_rows(tmp_path: Path, client: MlflowClient, option: str) -> None:
+    said = {"billing": "you charged me twice", "fault": "the app crashes", "praise": "thank you, all is well"}
+    rows = [f"{said[kind]} number {n},{kind},train" for kind in ("billing", "fault") for n in range(16)]
+    rows += [f"{said[kind]} again {n},{kind},validation" for kind in said for n in range(16)]
+    rows += [f"{said[kind]} indeed {n},{kind},test" for kind in said for n in range(8)]
+    data = tmp_path / "rows.csv"
+    data.write_text("text,category,split\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    options = ("--split-column", "split", "--epochs", 2, option, "--out", tmp_path / "bundle", "--json")
+    result = run("train", "--data", data, *options)
+    assert result.exit_code == 0, result.output
+    learnt = json.loads(result.stdout)["metrics"]["category_accuracy"] > 0.9  # praise is in the validation rows alone
+    assert learnt == (option == "--refit")
+    assert ("second fit" in (tmp_path / "bundle" / "card.md").read_text(encoding="utf-8")) == (option == "--refit")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -219,7 +258,7 @@ def test_the_same_seed_gives_the_same_network_and_rows_without_a_label_train_the
     rows = read([str(data)], Columns(), None).examples
     settings = TrainSettings(data=(str(data),), epochs=1, batch_size=8)
     fits = [finetune.fit(encoders.load("minilm"), rows[:40], rows[40:], ["a", "b"], settings) for _ in range(2)]
-    np.testing.assert_array_equal(fits[0].validation.category, fits[1].validation.category)
+    np.testing.assert_array_equal(fits[0].held.category, fits[1].held.category)
     assert fits[0].network.urgency is not None
 
 
