@@ -20,7 +20,7 @@ from rich.console import Console
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
-from sklearn.pipeline import make_pipeline, make_union
+from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
 from earful.settings import RegistrySettings
@@ -58,18 +58,22 @@ def earful(settings: TrainSettings, folder: Path) -> tuple[Figures, float, str]:
     return figures, metrics["category_ece"], f"{made.precision}, agrees {made.parity.category_agreement:.4f}"
 
 
-def peer(settings: TrainSettings) -> Figures:
-    """TF-IDF of words and characters with LinearSVC, on the same rows."""
-    corpus = pipeline.prepare(settings, Reporter()).corpus
-    start = time.perf_counter()
-    model = make_pipeline(
+def linear() -> Pipeline:
+    """TF-IDF of words and characters with a linear SVM, untrained."""
+    return make_pipeline(
         make_union(
             TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
             TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
         ),
         LinearSVC(),
     )
-    model.fit(*_rows((*corpus.train, *corpus.validation)))
+
+
+def peer(settings: TrainSettings) -> Figures:
+    """TF-IDF of words and characters with LinearSVC, on the same rows."""
+    corpus = pipeline.prepare(settings, Reporter()).corpus
+    start = time.perf_counter()
+    model = linear().fit(*_rows((*corpus.train, *corpus.validation)))
     texts, truth = _rows(corpus.test)
     found = model.predict(texts)
     macro = f1_score(truth, found, average="macro", labels=np.unique(truth))

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from earful.taxonomy import Urgency
 
 Tier = Literal["high", "medium", "low"]
+Head = Literal["category", "urgency"]
 Outcome = Literal["tagged", "needs_review", "out_of_scope", "unsupported_language"]
 
 
@@ -53,6 +54,18 @@ class Route(_Part):
     respond_within: str | None
 
 
+class Evidence(_Part):
+    """A span that carried an answer: `text[start:end]` of the text as sent, in Unicode code points.
+
+    `weight` is by how much the answer's probability falls without it.
+    """
+
+    head: Head
+    start: int
+    end: int
+    weight: float
+
+
 class ModelRef(_Part):
     """Which model answered: registry version (null for a bundle folder), bundle digest, taxonomy version."""
 
@@ -64,7 +77,8 @@ class ModelRef(_Part):
 class Tags(_Part):
     """Everything that tagging one feedback returns.
 
-    `urgency` is null when the model was trained without urgency labels, `topic` when there is no topic model.
+    `urgency` is null when the model was trained without urgency labels, `topic` when there is no topic model,
+    `evidence` unless it was asked for.
     """
 
     id: str | None
@@ -74,7 +88,7 @@ class Tags(_Part):
     topic: TopicTag | None
     route: Route
     outcome: Outcome
-    evidence: None = None
+    evidence: list[Evidence] | None = None
     model: ModelRef
 
 

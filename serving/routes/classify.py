@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
+from earful import explain as evidence
 from earful import feedback
 from earful.errors import FeedbackError
 from earful.feedback import Feedback
@@ -31,9 +32,18 @@ def _settings(request: Request) -> ServeSettings:
 
 
 @router.post("/classify")
-async def classify(item: Feedback, tagger: Annotated[Tagger, Depends(_tagger)]) -> Tags:
+async def classify(
+    item: Feedback,
+    tagger: Annotated[Tagger, Depends(_tagger)],
+    explain: Annotated[bool, Query(description="Say which spans of the text carried the answer.")] = False,
+) -> Tags:
     """Tag one feedback."""
-    return (await run_in_threadpool(tagger.tag, [item]))[0]
+    return await run_in_threadpool(_tag_one, tagger, item, explain)
+
+
+def _tag_one(tagger: Tagger, item: Feedback, explain: bool) -> Tags:
+    tags = tagger.tag([item])[0]
+    return evidence.explain(tagger, item, tags) if explain else tags
 
 
 @router.post("/classify/batch")

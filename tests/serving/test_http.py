@@ -89,6 +89,15 @@ def test_only_text_is_required(client: TestClient) -> None:
     assert answer.json()["id"] is None
 
 
+def test_evidence_is_given_when_it_is_asked_for(client: TestClient) -> None:
+    text = "🙂 Good morning from Leeds. You charged my card twice for the same bill! Have a nice day."
+    answer = client.post("/classify?explain=true", json={"text": text})
+    assert answer.status_code == 200
+    told = {text[one["start"] : one["end"]] for one in answer.json()["evidence"] if one["head"] == "category"}
+    assert {"charged", "card", "bill!"} & set(" ".join(told).split())
+    assert client.post("/classify?explain=perhaps", json={"text": text}).status_code == 422
+
+
 @pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16"])
 def test_an_accented_text_is_read_in_every_encoding_that_json_may_have(client: TestClient, charset: str) -> None:
     assert post(client, '{"text": "Le café était fermé", "id": "é"}'.encode(charset)).json()["id"] == "é"
