@@ -15,20 +15,18 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
-from benchmarks.quality import embed
 from earful import taxonomy
 from earful.text import normalise
 from training import encoders, sources
+from training.features import PROBE_STRENGTH, embed
 from training.settings import Columns
-
-STRENGTH = 10.0  # C of the logistic regression, as in `benchmarks.quality`
 
 
 def accuracy(
     features: NDArray[np.float32], labels: NDArray[np.str_], train: NDArray[np.int64], test: NDArray[np.int64]
 ) -> float:
     """Accuracy on the rows `test` of a probe fitted on the rows `train`."""
-    model = LogisticRegression(C=STRENGTH, max_iter=300).fit(features[train], labels[train])
+    model = LogisticRegression(C=PROBE_STRENGTH, max_iter=300).fit(features[train], labels[train])
     return float((model.predict(features[test]) == labels[test]).mean())
 
 

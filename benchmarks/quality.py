@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -24,10 +22,9 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
 from earful.settings import RegistrySettings
-from earful.text import Windower, normalise
+from earful.text import normalise
 from training import encoders, pipeline
-from training.encoders import Encoder
-from training.network import Collator, FeedbackNetwork
+from training.features import PROBE_STRENGTH, embed
 from training.progress import Reporter
 from training.settings import Columns, TrainSettings
 from training.sources import Example
@@ -86,24 +83,10 @@ def probe(settings: TrainSettings) -> Figures:
     start = time.perf_counter()
     encoder = encoders.load(settings.base_model)
     (texts, labels), (held, truth) = _rows((*corpus.train, *corpus.validation)), _rows(corpus.test)
-    model = LogisticRegression(C=10, max_iter=300).fit(embed(encoder, texts), labels)
+    model = LogisticRegression(C=PROBE_STRENGTH, max_iter=300).fit(embed(encoder, texts), labels)
     found = model.predict(embed(encoder, held))
     macro = f1_score(truth, found, average="macro", labels=np.unique(truth))
     return Figures(float(accuracy_score(truth, found)), float(macro), time.perf_counter() - start)
-
-
-def embed(encoder: Encoder, texts: list[str]) -> NDArray[np.float32]:
-    """Unit vectors (texts, width)."""
-    network = FeedbackNetwork(encoder.model, 1, 0).eval()
-    windows = [some[:1] for some in Windower(encoder.tokenizer, 256, 0)(texts)]
-    order = sorted(range(len(texts)), key=lambda n: len(windows[n][0]))
-    found = np.zeros((len(texts), encoder.model.config.hidden_size), dtype=np.float32)
-    for start in range(0, len(order), 64):
-        part = order[start : start + 64]
-        batch = Collator(encoder.pad_id)([{"windows": windows[n], "category": 0, "urgency": 0} for n in part])
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            found[part] = torch.nn.functional.normalize(network.features(**batch).float()).numpy()
-    return found
 
 
 def _rows(examples: tuple[Example, ...]) -> tuple[list[str], list[str]]:

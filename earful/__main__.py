@@ -77,6 +77,9 @@ def _given(**options: Any) -> dict[str, Any]:
 def train(
     data: Files,
     test: Annotated[list[str] | None, typer.Option(help="Rows to test on, instead of a part of --data.")] = None,
+    corrections: Annotated[
+        list[str] | None, typer.Option(help="Corrected rows (text, category, urgency); their labels win.")
+    ] = None,
     text_column: Text = "text",
     category_column: Category = "category",
     urgency_column: Column = None,
@@ -124,7 +127,8 @@ def train(
         )  # fmt: skip
         registry = RegistrySettings()
         settings = TrainSettings(
-            data=tuple(data), test=tuple(test or ()), columns=columns, out=out, base_model=base_model, promote=promote,
+            data=tuple(data), test=tuple(test or ()), corrections=tuple(corrections or ()), columns=columns, out=out,
+            base_model=base_model, promote=promote,
             **_given(
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
                 test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
@@ -159,6 +163,30 @@ def evaluate(
         )
         found = evaluation.evaluate(data, columns, encoding, model, RegistrySettings(), Reporter(messages))
         view.report(found, as_json)
+
+
+@app.command()
+def audit(
+    data: Files,
+    out: Annotated[Path, typer.Option(help="CSV of the doubtful rows, to be corrected and given to train.")] = Path(
+        "audit.csv"
+    ),
+    text_column: Text = "text",
+    category_column: Category = "category",
+    encoding: Encoding = None,
+    base_model: Annotated[str, typer.Option(help="minilm, a Hugging Face encoder id, or a folder.")] = "minilm",
+    as_json: Json = False,
+) -> None:
+    """Find labels that are probably wrong, and categories that are confused."""
+    with _explained():
+        from training import audit as auditing
+        from training import view
+        from training.progress import Reporter
+        from training.settings import Columns
+
+        columns = Columns(text=text_column, category=category_column)
+        found = auditing.audit(data, columns, encoding, base_model, out, Reporter(messages))
+        view.audit(found, as_json)
 
 
 @app.command()

@@ -47,10 +47,12 @@ class Corpus:
 def build(examples: Sequence[Example], test: Sequence[Example], settings: TrainSettings) -> Corpus:
     """De-duplicate and split. `test` are the caller's own test rows: none is removed for being alike.
 
+    An example that is `corrected` says what its text should be labelled, wherever that text stands.
+
     Raises `InputError` if too little is left to train on.
     """
     given = [dataclasses.replace(example, split="test") for example in test]
-    unique, conflicts = _drop_exact([*given, *_measured_first(examples)])
+    unique, duplicates, conflicts = _drop_exact([*given, *_measured_first(examples)])
     kept, pairs = _drop_near(unique)
     groups = _groups(kept, pairs)
     sides = [example.split for example in kept]
@@ -61,12 +63,24 @@ def build(examples: Sequence[Example], test: Sequence[Example], settings: TrainS
         train=by_side["train"],
         validation=by_side["validation"],
         test=by_side["test"],
-        duplicates=len(examples) + len(test) - len(unique),
+        duplicates=duplicates,
         near_duplicates=len(unique) - len(kept),
         conflicts=conflicts,
         straddling=straddling,
         data_hash=_hash(by_side),
     )
+
+
+def contradictions(examples: Sequence[Example]) -> list[tuple[Example, Example]]:
+    """Examples of (nearly) the same text with different categories, in pairs, the later one first."""
+    unique = {(_key(example), example.category): example for example in reversed(examples)}
+    kept, pairs = _drop_near(list(reversed(unique.values())))
+    shingles = {n: _shingles(kept[n]) for pair in pairs for n in pair}
+    return [
+        (kept[later], kept[first])
+        for first, later in pairs
+        if kept[first].category != kept[later].category and _jaccard(shingles[first], shingles[later]) >= SAME
+    ]
 
 
 def _measured_first(examples: Iterable[Example]) -> list[Example]:
@@ -83,20 +97,26 @@ def _label(example: Example) -> tuple[str | None, str | None]:
     return example.category, example.urgency
 
 
-def _drop_exact(examples: Sequence[Example]) -> tuple[list[Example], int]:
-    """One example for each text, and how many texts had several labels."""
+def _drop_exact(examples: Sequence[Example]) -> tuple[list[Example], int, int]:
+    """One example for each text, how many were dropped as duplicates, and how many texts had several labels."""
     copies: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
         copies[_key(example)].append(example)
-    conflicts = sum(len({_label(example) for example in same}) > 1 for same in copies.values())
-    return [_most_common(same) for same in copies.values()], conflicts
+    given = [[example for example in same if not example.corrected] for same in copies.values()]
+    duplicates = sum(len(same) - 1 for same in given if same)
+    conflicts = sum(len({_label(example) for example in same}) > 1 for same in given)
+    return [_settled(same) for same in copies.values()], duplicates, conflicts
 
 
-def _most_common(same: Sequence[Example]) -> Example:
-    """The first copy with the commonest label, among those on the side that counts most."""
+def _settled(same: Sequence[Example]) -> Example:
+    """The first copy with the commonest label, among those on the side that counts most; a correction goes before."""
     side = [example for example in same if example.split == same[0].split]
     label, _ = Counter(map(_label, side)).most_common(1)[0]
-    return next(example for example in side if _label(example) == label)
+    chosen = next(example for example in side if _label(example) == label)
+    corrected = [example for example in same if example.corrected]  # the last word counts
+    category = next((example.category for example in reversed(corrected) if example.category), chosen.category)
+    urgency = next((example.urgency for example in reversed(corrected) if example.urgency), chosen.urgency)
+    return dataclasses.replace(chosen, category=category, urgency=urgency)
 
 
 def _shingles(example: Example) -> frozenset[str]:

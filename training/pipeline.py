@@ -1,5 +1,6 @@
 """The walk of one training run: read, build the corpus, fit, export, calibrate, evaluate, record, register."""
 
+import dataclasses
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from training.finetune import Fitted
 from training.plots import draw
 from training.progress import Reporter, TrainingBar
 from training.registry import Registry
-from training.settings import TrainSettings
+from training.settings import Columns, TrainSettings
 from training.sources import UNKNOWN_CATEGORY, Example, Reject, Source
 
 QUICK_TOKENS = 2_000_000  # to learn from in a second fit that nobody asked for: some ten minutes on two cores
@@ -94,7 +95,8 @@ def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
     with reporter.bar("reading", None):
         source = sources.read(settings.data, settings.columns, taxonomy, settings.encoding)
         test = sources.read(settings.test, settings.columns, taxonomy, settings.encoding)
-    rejects = (*source.rejects, *test.rejects)
+        corrections = sources.read(settings.corrections, Columns(), taxonomy, settings.encoding)
+    rejects = (*source.rejects, *test.rejects, *corrections.rejects)
     rejects_file = _write_rejects(rejects, settings.out)
     _say_what_was_read(source, test, rejects, rejects_file, reporter)
     if not source.examples:
@@ -104,7 +106,8 @@ def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
     if settings.test and not test.examples:
         raise InputError(f"{', '.join(settings.test)}: no row can be used; the first: {_first(test.rejects)}")
     with reporter.bar("looking for duplicates, splitting", None):
-        made = corpus.build(source.examples, test.examples, settings)
+        corrected = [dataclasses.replace(example, corrected=True) for example in corrections.examples]
+        made = corpus.build([*source.examples, *corrected], test.examples, settings)
     _say_what_was_built(made, reporter)
     labels = (e.category for e in (*made.train, *made.validation, *made.test) if e.category)
     return Prepared(settings, taxonomy or taxonomies.from_labels(labels), made, rejects, rejects_file)

@@ -36,6 +36,9 @@ class TrainSettings(BaseModel):
     test: Annotated[
         tuple[str, ...], Field(description="Rows to test on; without it a part of `data` is kept back.")
     ] = ()
+    corrections: Annotated[
+        tuple[str, ...], Field(description="Corrected rows (`text`, `category`, `urgency`): their labels win.")
+    ] = ()
     columns: Columns = Columns()
     encoding: Annotated[str | None, Field(description="Encoding of CSV and JSON Lines; UTF-8 if not given.")] = None
     taxonomy: Annotated[Path | None, Field(description="Taxonomy file; without it the labels are the categories.")] = (

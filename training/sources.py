@@ -25,7 +25,10 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Example:
-    """A feedback with its right answers; at least one of the two labels is there."""
+    """A feedback with its right answers; at least one of the two labels is there.
+
+    `corrected` says that a person gave them after seeing others.
+    """
 
     source: str
     row: int
@@ -33,6 +36,7 @@ class Example:
     category: str | None
     urgency: str | None
     split: str | None = None
+    corrected: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -11,6 +12,7 @@ from rich.table import Table
 from training.names import NAMES
 
 if TYPE_CHECKING:  # a list of models should not wait for torch
+    from training.audit import Audit
     from training.evaluate import Report
     from training.pipeline import Trained
     from training.registry import Version
@@ -63,6 +65,32 @@ def report(found: "Report", as_json: bool) -> None:
         for name, g in groups.items():
             table.add_row(name, _share(g.category_accuracy), _share(g.urgency_accuracy), f"{g.rows:,}")
         console.print(table)
+
+
+def audit(found: "Audit", as_json: bool) -> None:
+    """What an audit found."""
+    if as_json:
+        _json(
+            {
+                "rows": found.rows,
+                "rejected": found.rejected,
+                "doubtful": len(found.doubts),
+                "overlaps": [asdict(overlap) for overlap in found.overlaps],
+                "out": str(found.out),
+            }
+        )
+        return
+    console = Console()
+    pairs = Table("category", "and", "rows that seem meant for the other", title="categories that are confused")
+    for overlap in found.overlaps:
+        pairs.add_row(overlap.first, overlap.second, f"{overlap.share:.2%}")
+    console.print(pairs)
+    share = len(found.doubts) / found.rows
+    console.print(
+        f"{len(found.doubts):,} of {found.rows:,} labels ({share:.1%}) are doubtful; {found.out} has them, the most "
+        f"doubtful first.\nCorrect its column “category”, then: earful train --data … --corrections {found.out}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def versions(found: Sequence["Version"], as_json: bool) -> None:

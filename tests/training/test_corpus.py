@@ -1,5 +1,6 @@
 """The corpus: nothing that is alike, and no customer, is on two sides of the split."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -165,3 +166,18 @@ def test_too_little_data_is_said(count: int) -> None:
 def test_a_label_that_is_rare_is_never_kept_back() -> None:
     corpus = build([*distinct(200), example("the only one of its kind", "rare")], [], choices())
     assert "rare" in {one.category for one in corpus.train}
+
+
+def test_a_correction_wins_field_by_field_and_the_last_one_over_the_first() -> None:
+    rows = [replace(row, urgency="low", split="test" if row.row < 20 else "train") for row in distinct(60)]
+    said = [
+        replace(rows[3], category="z", urgency=None, split=None, corrected=True),
+        replace(rows[30], category="y", urgency="high", split=None, corrected=True),
+        replace(rows[30], category="z", urgency=None, split=None, corrected=True),
+        replace(example("A text that stands nowhere else", "z", 99), corrected=True),
+    ]
+    corpus = build([*rows, *said], [], choices(validation_fraction=0.1))
+    by_row = {one.row: (one.category, one.urgency) for side in sides(corpus).values() for one in side}
+    assert (by_row[3], by_row[30], by_row[99]) == (("z", "low"), ("z", "high"), ("z", None))
+    assert {one.row for one in corpus.test} == set(range(20))
+    assert (corpus.duplicates, corpus.conflicts) == (0, 0)
