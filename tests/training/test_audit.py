@@ -54,16 +54,19 @@ def test_the_same_text_with_another_label_is_found(rows: list[dict[str, str]], t
     assert found[str(len(twice))]["suggested"] == "delivery"
 
 
-def test_a_corrected_file_is_what_train_learns_from(trained: Trained, tmp_path: Path) -> None:
-    said = {"billing": "you charged me twice", "praise": "thank you, all is well"}
-    wrong = [{"text": f"{text} number {n}", "category": "billing"} for text in said.values() for n in range(40)]
-    corrected = [{"text": row["text"].upper(), "category": "praise"} for row in wrong if "thank" in row["text"]]
-    data, corrections = write(wrong, tmp_path / "wrong.csv"), write(corrected, tmp_path / "corrected.csv")
+def test_a_corrected_file_is_what_train_learns_from(
+    trained: Trained, rows: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", trained.store)
+    two = [row for row in rows if row["category"] in ("billing", "praise")]
+    wrong = write([{**row, "category": "billing"} for row in two], tmp_path / "wrong.csv")
+    praise = [{**row, "text": row["text"].upper()} for row in two if row["category"] == "praise"]
     options = ("--epochs", 1, "--no-refit", "--out", tmp_path / "bundle", "--json")
-    result = run("train", "--data", data, "--corrections", corrections, *options)
+    result = run("train", "--data", wrong, "--corrections", write(praise, tmp_path / "corrected.csv"), *options)
     assert result.exit_code == 0, result.output
     assert "removed 0 duplicates" in result.stderr
-    assert json.loads(result.stdout)["metrics"]["category_accuracy"] == 1.0
+    found = run("evaluate", "--data", write(two, tmp_path / "right.csv"), "--model", tmp_path / "bundle", "--json")
+    assert json.loads(found.stdout)["metrics"]["category_accuracy"] > 0.9
 
 
 @pytest.mark.parametrize(
