@@ -28,7 +28,8 @@ class Policy(BaseModel):
     """Temperatures and thresholds, fitted on rows that the network was not trained on.
 
     `urgency_cuts[k]` is how probable a level above k must be for it to be given; `tiers` run from high to low, the
-    last one from 0; an answer in `review_tiers` is `needs_review`.
+    last one from 0; an answer in `review_tiers` is `needs_review`. `languages` are those that the model learned from,
+    as `earful.language.detect` names them; none means that they are not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,7 @@ class Policy(BaseModel):
     urgency_cuts: tuple[float, float, float] = (0.5, 0.5, 0.5)
     tiers: tuple[TierRule, ...] = (TierRule(tier="low", min_confidence=0.0, precision=None, rows=0),)
     review_tiers: tuple[Tier, ...] = ("low",)
+    languages: tuple[str, ...] = ()
 
     @field_validator("tiers")
     @classmethod
@@ -51,8 +53,10 @@ class Policy(BaseModel):
         """The best tier that a confidence earns."""
         return next(rule.tier for rule in self.tiers if confidence >= rule.min_confidence)
 
-    def outcome(self, tier: Tier) -> Outcome:
-        """Whether an answer of that tier may be acted on unseen."""
+    def outcome(self, tier: Tier, language: str | None = None) -> Outcome:
+        """Whether an answer of that tier, to a text in that language (None: not known), may be acted on unseen."""
+        if language and self.languages and language not in self.languages:
+            return "unsupported_language"
         return "needs_review" if tier in self.review_tiers else "tagged"
 
     def category_probabilities(self, logits: NDArray[np.floating]) -> Floats:

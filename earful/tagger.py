@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earful import bundle as bundles
+from earful import language
 from earful.bundle import Bundle
 from earful.errors import BundleManifestInvalid, BundleSmokeTestFailed
 from earful.feedback import Feedback
@@ -104,6 +105,10 @@ class Tagger:
         back = np.argsort(order)
         return [np.concatenate(output)[back] for output in zip(*parts, strict=True)]
 
+    def _language(self, item: Feedback) -> str | None:
+        """The language that the caller named, or the one that the text is surely in."""
+        return language.primary(item.language) if item.language else language.detect(item.text)
+
     def _tags(
         self, item: Feedback, n: int, probabilities: NDArray[np.float64], urgencies: UrgencyDecisions | None
     ) -> Tags:
@@ -124,7 +129,7 @@ class Tagger:
             urgency=urgency,
             topic=None,
             route=Route(owner=taxonomy.categories[best].owner, respond_within=due),
-            outcome=policy.outcome(tier),
+            outcome=policy.outcome(tier, self._language(item)),
             model=self.ref,
         )
 

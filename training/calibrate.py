@@ -1,5 +1,6 @@
 """Calibration: temperatures and tiers, fitted on rows that the network was not trained on."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from earful.language import detect
 from earful.policy import Policy, TierRule
 from earful.tagger import Logits
 from earful.taxonomy import URGENCIES
@@ -15,6 +17,7 @@ from training.sources import Example
 HIGH_PRECISION, MEDIUM_PRECISION = 0.95, 0.80  # what the tiers promise
 CRITICAL_PRECISION = 0.65  # of ten answers of "critical" more than six are: a false alarm costs less than a miss
 FEWEST_ROWS = 20  # a tier's precision is not believed on fewer answers
+RARE_LANGUAGE = 0.01  # share of rows below which a language was not learned, or is a mistake
 COLDEST, HOTTEST = -3.0, 3.0  # log temperature
 
 Ints = NDArray[np.int64]
@@ -52,6 +55,12 @@ def calibrate(logits: Logits, right: Answers) -> Policy:
     if logits.urgency is not None:
         earned["urgency_cuts"] = _urgency_cuts(policy.urgency(logits.urgency).probabilities[:, -1], right.urgency)
     return policy.model_copy(update=earned)
+
+
+def languages(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The languages that rows were surely written in, but those of fewer than one in a hundred; the commonest first."""
+    found = Counter(filter(None, (detect(example.feedback.text) for example in examples)))
+    return tuple(name for name, count in found.most_common() if count >= RARE_LANGUAGE * found.total())
 
 
 def _urgency_cuts(critical: NDArray[np.float64], right: Ints) -> tuple[float, float, float]:

@@ -19,7 +19,7 @@ from earful.settings import RegistrySettings
 from earful.tagger import Logits, Tagger
 from earful.taxonomy import URGENCIES, Taxonomy
 from training import card, corpus, encoders, evaluate, export, finetune, sources, tracking
-from training.calibrate import answers, calibrate
+from training.calibrate import answers, calibrate, languages
 from training.corpus import Corpus
 from training.encoders import Encoder
 from training.evaluate import Report
@@ -192,7 +192,7 @@ def _finish(
     exported = _export(prepared, encoder, fitted, made.validation, reporter)
     if last is not None:
         exported = _export(prepared, encoder, last, made.test, reporter, exported.policy)
-    policy, tagger = exported.policy, exported.tagger
+    policy, tagger = exported.policy.model_copy(update={"languages": languages(made.train)}), exported.tagger
     measured = made.test or made.validation
     measured_on = "test rows" if made.test else "validation rows (which also set the stopping point and the thresholds)"
     known = last is not None or not made.test  # the rows that were just compared are those to be measured on

@@ -13,10 +13,11 @@ from tests.conftest import Trained
 
 FILLER = "We have been with you since the spring and my sister as well, she lives round the corner from the shop. "
 TELLING = "you charged my card twice for the same bill"
+BILL = "The invoice is too high and the monthly fee is not what we agreed. "
 TEXTS = [
     f"{FILLER}Today {TELLING}. {FILLER}",
     f"👩‍👩‍👧 {FILLER} 🙂 e\u0301te\u0301 — {TELLING} \u200b … {FILLER}",
-    f"{FILLER * 40}\n\nToday {TELLING}!\n\n{FILLER * 40}",
+    (BILL + FILLER) * 3 + f"Why {TELLING}? " + (FILLER + BILL) * 3,
 ]
 
 

@@ -139,3 +139,16 @@ def test_more_confidence_never_earns_a_worse_tier(one: float, other: float) -> N
 
 def test_a_policy_is_the_same_after_writing_and_reading() -> None:
     assert Policy.model_validate_json(TIERS.model_dump_json()) == TIERS
+
+
+@pytest.mark.parametrize(
+    ("languages", "language", "outcome"),
+    [
+        (("en", "fr"), "fr", "tagged"), (("en",), "fr", "unsupported_language"), (("en",), None, "tagged"),
+        ((), "fr", "tagged"),
+    ],
+)  # fmt: skip
+def test_a_language_that_was_not_learned_is_not_supported(
+    languages: tuple[str, ...], language: str | None, outcome: str
+) -> None:
+    assert Policy(languages=languages).outcome("high", language) == outcome

@@ -16,6 +16,7 @@ from earful import taxonomy
 from earful.bundle import TOKENIZER
 from earful.errors import BundleSmokeTestFailed
 from earful.feedback import Feedback
+from earful.language import detect
 from earful.tagger import ALTERNATIVES, BATCH_TOKENS, BATCH_WINDOWS, Tagger, batches, pad
 from earful.tags import Tags
 from earful.taxonomy import URGENCIES
@@ -102,6 +103,21 @@ def test_tags_have_the_promised_shape(tagger: Tagger) -> None:
     }  # fmt: skip
 
 
+FRENCH = "Bonjour, ma carte ne marche pas depuis hier soir, que dois-je faire ?"
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "supported"),
+    [(FRENCH, None, False), (FRENCH, "en-GB", True), (SHORT[0], None, True), (SHORT[0], "fr", False)],
+)
+def test_a_language_that_nothing_was_learned_from_is_said(
+    tagger: Tagger, text: str, language: str | None, supported: bool
+) -> None:
+    [tags] = tagger.tag([Feedback(text=text, language=language)])
+    assert (tags.outcome != "unsupported_language") == supported
+    assert tags.category.name in tagger.bundle.taxonomy.names  # the best guess is there all the same
+
+
 @pytest.mark.parametrize("text", [*SHORT, LONG, "?", "👍🏽", "日本語のテキスト", "&lt;3 &amp; cafÃ©", "x" * 5000])
 def test_tags_obey_the_contract(tagger: Tagger, text: str) -> None:
     [tags] = tagger.tag([Feedback(text=text)])
@@ -118,7 +134,7 @@ def test_tags_obey_the_contract(tagger: Tagger, text: str) -> None:
     assert names == [starter.names[k] for k in ranked]
     assert confidences == [round(float(row[k]), 4) for k in ranked]
     assert tags.category.tier == policy.tier(row.max())
-    assert tags.outcome == policy.outcome(tags.category.tier)
+    assert tags.outcome == policy.outcome(tags.category.tier, detect(text))
     assert tags.urgency.level in URGENCIES
     assert 0 <= tags.urgency.score <= 1
     assert 0 <= tags.urgency.confidence <= 1
