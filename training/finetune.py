@@ -20,7 +20,7 @@ from earful.tagger import Logits
 from earful.taxonomy import URGENCIES
 from earful.text import Windower, normalise
 from training.encoders import Encoder
-from training.network import IGNORED, Collator, FeedbackNetwork
+from training.network import IGNORED, Collator, FeedbackNetwork, has_bf16
 from training.settings import TrainSettings
 from training.sources import Example
 
@@ -153,7 +153,7 @@ def _arguments(settings: TrainSettings, epochs: int, folder: str, choose: bool) 
         lr_scheduler_type="linear",
         warmup_steps=0.1,
         max_grad_norm=1.0,
-        bf16=_has_bf16(),
+        bf16=has_bf16(),
         use_cpu=not torch.accelerator.is_available(),
         train_sampling_strategy="group_by_length",
         length_column_name="length",
@@ -172,13 +172,6 @@ def _arguments(settings: TrainSettings, epochs: int, folder: str, choose: bool) 
         report_to=[],
         disable_tqdm=True,
     )
-
-
-def _has_bf16() -> bool:
-    """Whether this machine is faster in bfloat16: a GPU that can, or a processor with the instructions."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _optimizer(network: FeedbackNetwork, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -234,7 +227,7 @@ def _start_heads(network: FeedbackNetwork, rows: Dataset, collator: Collator) ->
 
 def _features(network: FeedbackNetwork, batch: dict[str, Tensor]) -> Tensor:
     network.eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=_has_bf16()):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
         return network.features(**batch).float()
 
 

@@ -3,13 +3,14 @@
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 import transformers
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from transformers import AutoModel
 
+from earful.bundle import open_session
 from training import export
 from training.network import FeedbackNetwork
 
@@ -37,11 +38,22 @@ def network(name: str) -> FeedbackNetwork:
 
 
 def answer(model: bytes, ids: torch.Tensor, mask: torch.Tensor) -> list[NDArray[np.float32]]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options)
+    session = open_session(model)
     found: list[NDArray[np.float32]] = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
     return found
+
+
+def test_the_largest_products_do_not_overflow_on_any_processor() -> None:
+    weights = numpy_helper.from_array(np.full((64, 4), 127, dtype=np.int8), "b")
+    one = numpy_helper.from_array(np.array(1, dtype=np.float32), "one")
+    node = helper.make_node("MatMulIntegerToFloat", ["a", "b", "one", "one"], ["y"], domain="com.microsoft")
+    inputs = [helper.make_tensor_value_info("a", TensorProto.UINT8, [1, 64])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])]
+    graph = helper.make_graph([node], "products", inputs, outputs, [weights, one])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    [found] = open_session(model.SerializeToString()).run(None, {"a": np.full((1, 64), 255, dtype=np.uint8)})
+    np.testing.assert_array_equal(found, np.full((1, 4), 64 * 255 * 127))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
