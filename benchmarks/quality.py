@@ -25,6 +25,7 @@ from earful.settings import RegistrySettings
 from earful.text import normalise
 from training import encoders, pipeline
 from training.features import PROBE_STRENGTH, embed
+from training.prepare import prepare
 from training.progress import Reporter
 from training.settings import Columns, TrainSettings
 from training.sources import Example
@@ -68,7 +69,7 @@ def linear() -> Pipeline:
 
 def peer(settings: TrainSettings) -> Figures:
     """TF-IDF of words and characters with LinearSVC, on the same rows."""
-    corpus = pipeline.prepare(settings, Reporter()).corpus
+    corpus = prepare(settings, Reporter()).corpus
     start = time.perf_counter()
     model = linear().fit(*_rows((*corpus.train, *corpus.validation)))
     texts, truth = _rows(corpus.test)
@@ -79,7 +80,7 @@ def peer(settings: TrainSettings) -> Figures:
 
 def probe(settings: TrainSettings) -> Figures:
     """Logistic regression on the frozen encoder's mean-pooled first window, on the same rows."""
-    corpus = pipeline.prepare(settings, Reporter()).corpus
+    corpus = prepare(settings, Reporter()).corpus
     start = time.perf_counter()
     encoder = encoders.load(settings.base_model)
     (texts, labels), (held, truth) = _rows((*corpus.train, *corpus.validation)), _rows(corpus.test)

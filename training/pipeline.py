@@ -1,8 +1,6 @@
 """The walk of one training run: read, build the corpus, fit, export, calibrate, evaluate, record, register."""
 
-import dataclasses
 import tempfile
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,25 +9,24 @@ from pathlib import Path
 from accelerate import PartialState
 
 from earful import bundle as bundles
-from earful import taxonomy as taxonomies
 from earful.bundle import Labels, SmokeAnswer, TaxonomyRef, Windows
-from earful.errors import InputError, ParityError
+from earful.errors import ParityError
 from earful.policy import Policy
 from earful.settings import RegistrySettings
 from earful.tagger import Logits, Tagger
-from earful.taxonomy import URGENCIES, Taxonomy
-from training import card, corpus, encoders, evaluate, export, finetune, sources, tracking
+from earful.taxonomy import URGENCIES
+from training import card, encoders, evaluate, export, finetune, tracking
 from training.calibrate import answers, calibrate, languages
-from training.corpus import Corpus
 from training.encoders import Encoder
 from training.evaluate import Report
 from training.export import Parity, Precision
 from training.finetune import Fitted
 from training.plots import draw
+from training.prepare import Prepared, prepare
 from training.progress import Reporter, TrainingBar
 from training.registry import Registry
-from training.settings import Columns, TrainSettings
-from training.sources import UNKNOWN_CATEGORY, Example, Reject, Source
+from training.settings import TrainSettings
+from training.sources import Example
 
 QUICK_TOKENS = 2_000_000  # to learn from in a second fit that nobody asked for: some ten minutes on two cores
 SMOKE_TEXTS = (
@@ -37,17 +34,6 @@ SMOKE_TEXTS = (
     "It stopped working yesterday. What should I do?",
     "Thank you, everything is fine now!",
 )
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Everything decided before the network sees a row."""
-
-    settings: TrainSettings
-    taxonomy: Taxonomy
-    corpus: Corpus
-    rejects: tuple[Reject, ...]
-    rejects_file: Path | None
 
 
 @dataclass(frozen=True)
@@ -89,75 +75,6 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
         return _finish(prepared, encoder, fitted, last, run, Registry(registry), reporter)
 
 
-def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
-    """Read and check the data, write what was rejected, build the corpus. Raises `InputError`."""
-    taxonomy = taxonomies.load(settings.taxonomy) if settings.taxonomy else None
-    with reporter.bar("reading", None):
-        source = sources.read(settings.data, settings.columns, taxonomy, settings.encoding)
-        test = sources.read(settings.test, settings.columns, taxonomy, settings.encoding)
-        corrections = sources.read(settings.corrections, Columns(), taxonomy, settings.encoding)
-    rejects = (*source.rejects, *test.rejects, *corrections.rejects)
-    rejects_file = _write_rejects(rejects, settings.out)
-    _say_what_was_read(source, test, rejects, rejects_file, reporter)
-    if not source.examples:
-        raise InputError(
-            f"{', '.join(settings.data)}: no row can be used; the first: {_first(source.rejects)}{_hint(source)}"
-        )
-    if settings.test and not test.examples:
-        raise InputError(f"{', '.join(settings.test)}: no row can be used; the first: {_first(test.rejects)}")
-    with reporter.bar("looking for duplicates, splitting", None):
-        corrected = [dataclasses.replace(example, corrected=True) for example in corrections.examples]
-        made = corpus.build([*source.examples, *corrected], test.examples, settings)
-    _say_what_was_built(made, reporter)
-    labels = (e.category for e in (*made.train, *made.validation, *made.test) if e.category)
-    return Prepared(settings, taxonomy or taxonomies.from_labels(labels), made, rejects, rejects_file)
-
-
-def _first(rejects: Sequence[Reject]) -> str:
-    return f"row {rejects[0].row}: {rejects[0].reason}" if rejects else "there is none"
-
-
-def _hint(source: Source) -> str:
-    foreign = all(UNKNOWN_CATEGORY in reject.reason for reject in source.rejects)
-    return "; without --taxonomy the labels themselves are the categories" if source.rejects and foreign else ""
-
-
-def _write_rejects(rejects: Sequence[Reject], out: Path) -> Path | None:
-    """Beside the bundle, since a run may be refused before there is one."""
-    path = out.with_name(f"{out.name}.rejects.jsonl")
-    path.unlink(missing_ok=True)
-    if not rejects:
-        return None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sources.write_rejects(rejects, path)
-    return path
-
-
-def _say_what_was_read(
-    source: Source, test: Source, rejects: Sequence[Reject], rejects_file: Path | None, reporter: Reporter
-) -> None:
-    reporter.say(f"read {len(source.examples) + len(test.examples):,} usable rows, rejected {len(rejects):,}")
-    for reason, count in Counter(reject.reason for reject in rejects).most_common(5):
-        reporter.say(f"  {count:,} × {reason}")
-    if rejects_file:
-        reporter.say(f"  all of them, by row: {rejects_file}")
-    strange = source.strange_channels + test.strange_channels
-    if strange:
-        names = ", ".join(f"“{name}” ({count:,})" for name, count in strange.most_common(3))
-        reporter.say(f"  channels that Earful does not know count as “other”: {names}")
-
-
-def _say_what_was_built(made: Corpus, reporter: Reporter) -> None:
-    reporter.say(
-        f"removed {made.duplicates:,} duplicates and {made.near_duplicates:,} near-duplicates; "
-        f"{len(made.train):,} rows to train, {len(made.validation):,} to validate, {len(made.test):,} to test"
-    )
-    if made.conflicts:
-        reporter.say(f"  {made.conflicts:,} texts came with more than one label; the commonest was kept")
-    if made.straddling:
-        reporter.say(f"  {made.straddling:,} groups (alike, or one customer) straddle the split that you gave")
-
-
 def _fit(prepared: Prepared, encoder: Encoder, reporter: Reporter) -> Fitted:
     made = prepared.corpus
     with reporter.bar("training", None) as bar:
@@ -176,6 +93,7 @@ def _fit_again(prepared: Prepared, fitted: Fitted, reporter: Reporter) -> Fitted
     wanted = quick if settings.refit is None else settings.refit
     if not (wanted and made.test):  # without test rows it could not be measured
         return None
+    reporter.say("a second fit learns from the validation rows too")
     encoder = encoders.load(settings.base_model)
     rows, names = (*made.train, *made.validation), prepared.taxonomy.names
     with reporter.bar("training on the validation rows too", None) as bar:
