@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,16 @@ def _explained() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+@contextmanager
+def _tidy_when_stopped() -> Iterator[None]:
+    """Told to stop (SIGTERM), clean up as if interrupted at the keyboard, so that nothing is left half done."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _given(**options: Any) -> dict[str, Any]:
     """The options that the caller set; what is left out is for the settings to decide."""
     return {name: value for name, value in options.items() if value is not None}
@@ -113,7 +124,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Fine-tune a model on labelled feedback, measure it, and register it as challenger."""
-    with _explained():
+    with _explained(), _tidy_when_stopped():
         from earful.settings import RegistrySettings
         from training import pipeline, view
         from training.progress import Reporter
@@ -199,7 +210,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Tag every row of a file: it keeps its columns and gains the tags."""
-    with _explained():
+    with _explained(), _tidy_when_stopped():
         from serving import score as scoring
 
         summary = scoring.score(source, target, model, text_column, encoding, messages)

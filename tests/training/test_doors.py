@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.conftest import TAXONOMY, Trained
 
@@ -71,6 +72,28 @@ def test_spark_answers_as_score_does(trained: Trained, tmp_path: Path) -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout.splitlines()[-1]) == scored(trained, tmp_path)
+
+
+def test_a_run_that_is_told_to_stop_leaves_nothing_behind_and_is_not_for_ever_running(
+    trained: Trained, tmp_path: Path
+) -> None:
+    (tmp_path / "t").mkdir()
+    store = f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    options = ("--data", trained.data, "--taxonomy", TAXONOMY, "--urgency-column", "urgency", "--epochs", 50)
+    with subprocess.Popen(
+        [sys.executable, "-m", "earful", "train", *map(str, options), "--out", "bundle"],
+        cwd=tmp_path, env={**os.environ, "MLFLOW_TRACKING_URI": store, "TMPDIR": str(tmp_path / "t")},
+        stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert any("epoch 1 of 50" in line for line in process.stderr)
+        process.terminate()
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode not in (0, None)
+    [run] = MlflowClient(store).search_runs(["1"])
+    assert run.info.status == "FAILED"
+    assert not (tmp_path / "bundle").exists()
+    assert [path.name for path in (tmp_path / "t").iterdir() if path.name.startswith("earful")] == []
 
 
 def test_accelerate_spreads_a_run_over_processes_and_records_it_once(trained: Trained, tmp_path: Path) -> None:
