@@ -93,6 +93,9 @@ def train(
     ] = None,
     text_column: Text = "text",
     category_column: Category = "category",
+    secondary_column: Annotated[
+        str | None, typer.Option(help="Column of a second category that is present too.")
+    ] = None,
     urgency_column: Column = None,
     id_column: Column = None,
     created_at_column: Column = None,
@@ -132,7 +135,8 @@ def train(
 
         columns = Columns(
             **_given(
-                text=text_column, category=category_column, urgency=urgency_column, id=id_column,
+                text=text_column, category=category_column, secondary_category=secondary_column,
+                urgency=urgency_column, id=id_column,
                 created_at=created_at_column, customer_id=customer_column, channel=channel_column, split=split_column,
             )
         )  # fmt: skip

@@ -193,6 +193,10 @@ def _check_labels(bundle: Bundle) -> None:
         problems.append(f"urgency levels {labels.urgency} are not {URGENCIES}")
     if shapes.get("urgency") != (len(labels.urgency) - 1 if labels.urgency else None):
         problems.append("the model's urgency output does not fit the manifest's levels")
+    if shapes.get("present", len(labels.category)) != len(labels.category):
+        problems.append(
+            f"{len(labels.category)} categories, but the model says of {shapes['present']} if they are present"
+        )
     if bundle.manifest.taxonomy.digest != bundle.taxonomy.digest:
         problems.append("the taxonomy is not the one that the manifest names")
     if any(answer.category not in labels.category for answer in bundle.manifest.smoke):

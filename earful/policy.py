@@ -27,9 +27,10 @@ class TierRule(BaseModel):
 class Policy(BaseModel):
     """Temperatures and thresholds, fitted on rows that the network was not trained on.
 
-    `urgency_cuts[k]` is how probable a level above k must be for it to be given; `tiers` run from high to low, the
-    last one from 0; an answer in `review_tiers` is `needs_review`. `languages` are those that the model learned from,
-    as `earful.language.detect` names them; none means that they are not known.
+    `urgency_cuts[k]` is how probable a level above k must be for it to be given, `presence_cut` how probable a category
+    must be to be listed beside the first. `tiers` run from high to low, the last one from 0; an answer in
+    `review_tiers` is `needs_review`. `languages` are those that the model learned from, as `earful.language.detect`
+    names them; none means that they are not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +38,8 @@ class Policy(BaseModel):
     category_temperature: Annotated[float, Field(gt=0)] = 1.0
     urgency_temperature: Annotated[float, Field(gt=0)] = 1.0
     urgency_cuts: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    presence_temperature: Annotated[float, Field(gt=0)] = 1.0
+    presence_cut: float = 0.5
     tiers: tuple[TierRule, ...] = (TierRule(tier="low", min_confidence=0.0, precision=None, rows=0),)
     review_tiers: tuple[Tier, ...] = ("low",)
     languages: tuple[str, ...] = ()
@@ -66,14 +69,28 @@ class Policy(BaseModel):
         result: Floats = exponents / exponents.sum(axis=1, keepdims=True)
         return result
 
+    def presence(self, logits: NDArray[np.floating]) -> Floats:
+        """Calibrated probabilities (n, categories), each by itself, from log odds of the same shape."""
+        return _logistic(logits.astype(np.float64) / self.presence_temperature)
+
+    def present(self, probabilities: Floats, first: int) -> list[int]:
+        """The categories that are present, `first` first and then the most probable: (categories,) → indices."""
+        others = (int(k) for k in np.argsort(-probabilities, kind="stable") if k != first)
+        return [first, *(k for k in others if probabilities[k] >= self.presence_cut)]
+
     def urgency(self, logits: NDArray[np.floating]) -> "UrgencyDecisions":
         """Levels from cumulative log odds (n, levels - 1)."""
-        above = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64) / self.urgency_temperature, -60, 60)))
+        above = _logistic(logits.astype(np.float64) / self.urgency_temperature)
         edges = np.hstack([np.ones((len(above), 1)), above, np.zeros((len(above), 1))])
         probabilities = edges[:, :-1] - edges[:, 1:]
         passed = above >= np.array(self.urgency_cuts)
         level = (passed * np.arange(1, len(URGENCIES))).max(axis=1)  # the highest level whose cut is passed
         return UrgencyDecisions(level, above.sum(axis=1) / (len(URGENCIES) - 1), probabilities)
+
+
+def _logistic(log_odds: Floats) -> Floats:
+    result: Floats = 1.0 / (1.0 + np.exp(-np.clip(log_odds, -60, 60)))
+    return result
 
 
 class UrgencyDecisions(NamedTuple):

@@ -13,7 +13,7 @@ from earful.bundle import Bundle
 from earful.errors import BundleManifestInvalid, BundleSmokeTestFailed
 from earful.feedback import Feedback
 from earful.policy import UrgencyDecisions
-from earful.tags import Alternative, CategoryTag, ModelRef, Route, Tags, UrgencyTag
+from earful.tags import Alternative, CategoryTag, ModelRef, PresentCategory, Route, Tags, UrgencyTag
 from earful.taxonomy import URGENCIES
 from earful.text import Windower, normalise
 
@@ -26,10 +26,16 @@ Floats = NDArray[np.float32]
 
 
 class Logits(NamedTuple):
-    """`category` (n, categories) and `urgency` (n, levels - 1), or None where the bundle has no urgency head."""
+    """`category` and `present` (n, categories), `urgency` (n, levels - 1); the latter two None if there is no head."""
 
     category: Floats
-    urgency: Floats | None
+    urgency: Floats | None = None
+    present: Floats | None = None
+
+    @property
+    def heads(self) -> list[str]:
+        """The names of the heads that there are."""
+        return [name for name, part in self._asdict().items() if part is not None]
 
 
 class Tagger:
@@ -81,7 +87,8 @@ class Tagger:
         logits = self.logits([item.text for item in items])
         categories = policy.category_probabilities(logits.category)
         urgencies = None if logits.urgency is None else policy.urgency(logits.urgency)
-        return [self._tags(item, n, categories[n], urgencies) for n, item in enumerate(items)]
+        present = None if logits.present is None else policy.presence(logits.present)
+        return [self._tags(item, n, categories[n], urgencies, present) for n, item in enumerate(items)]
 
     def logits(self, texts: Sequence[str]) -> Logits:
         """The model's raw answers for texts as sent: cleaned, cut into windows, and merged again by text."""
@@ -91,8 +98,7 @@ class Tagger:
         by_window = self._infer(windows)
         weights = np.array([len(window) for window in windows], dtype=np.float32)
         merged = [_merge(part, weights, owners, len(texts)) for part in by_window]
-        named = dict(zip(self._outputs, merged, strict=True))
-        return Logits(named["category"], named.get("urgency"))
+        return Logits(**dict(zip(self._outputs, merged, strict=True)))
 
     def _infer(self, windows: Sequence[list[int]]) -> list[Floats]:
         """One array (windows, k) for each of the model's outputs, in the order of `windows`."""
@@ -110,7 +116,12 @@ class Tagger:
         return language.primary(item.language) if item.language else language.detect(item.text)
 
     def _tags(
-        self, item: Feedback, n: int, probabilities: NDArray[np.float64], urgencies: UrgencyDecisions | None
+        self,
+        item: Feedback,
+        n: int,
+        probabilities: NDArray[np.float64],
+        urgencies: UrgencyDecisions | None,
+        present: NDArray[np.float64] | None,
     ) -> Tags:
         taxonomy, policy = self.bundle.taxonomy, self.bundle.policy
         best, *others = (int(k) for k in np.argsort(-probabilities, kind="stable")[: ALTERNATIVES + 1])
@@ -126,6 +137,12 @@ class Tagger:
             alternatives=[
                 Alternative(name=taxonomy.names[k], confidence=round(float(probabilities[k]), 4)) for k in others
             ],
+            categories=[
+                PresentCategory(name=taxonomy.names[k], probability=round(float(present[n, k]), 4))
+                for k in policy.present(present[n], best)
+            ]
+            if present is not None
+            else None,
             urgency=urgency,
             topic=None,
             route=Route(owner=taxonomy.categories[best].owner, respond_within=due),

@@ -31,6 +31,13 @@ class Alternative(_Part):
     confidence: float
 
 
+class PresentCategory(_Part):
+    """A category that the feedback is about, first or among others; `probability` is that it is there at all."""
+
+    name: str
+    probability: float
+
+
 class UrgencyTag(_Part):
     """The level; `score` places it on the whole scale (0 low, 1 critical); `confidence` is the level's probability."""
 
@@ -77,6 +84,8 @@ class ModelRef(_Part):
 class Tags(_Part):
     """Everything that tagging one feedback returns.
 
+    `alternatives` are what the one category might be instead; `categories` all that are present, `category` first, or
+    null when the model was trained without second categories.
     `urgency` is null when the model was trained without urgency labels, `topic` when there is no topic model,
     `evidence` unless it was asked for.
     """
@@ -84,6 +93,7 @@ class Tags(_Part):
     id: str | None
     category: CategoryTag
     alternatives: list[Alternative]
+    categories: list[PresentCategory] | None
     urgency: UrgencyTag | None
     topic: TopicTag | None
     route: Route

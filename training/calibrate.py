@@ -25,10 +25,11 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Answers:
-    """Right answers by index, -1 where a row has none: `category` and `urgency` (n,)."""
+    """Right answers by index, -1 where a row has none: `category`, `urgency` and `secondary` (n,)."""
 
     category: Ints
     urgency: Ints
+    secondary: Ints
 
 
 def answers(examples: Sequence[Example], categories: Sequence[str]) -> Answers:
@@ -38,6 +39,7 @@ def answers(examples: Sequence[Example], categories: Sequence[str]) -> Answers:
     return Answers(
         np.array([index.get(example.category or "", -1) for example in examples]),
         np.array([levels.get(example.urgency, -1) for example in examples]),
+        np.array([index.get(example.secondary or "", -1) for example in examples]),
     )
 
 
@@ -49,12 +51,30 @@ def calibrate(logits: Logits, right: Answers) -> Policy:
         category_temperature=temperature,
         urgency_temperature=1.0 if logits.urgency is None else _urgency_temperature(logits.urgency, right.urgency),
     )
+    if logits.present is not None:
+        there = _there(right, logits.present.shape[1])[known]
+        policy = policy.model_copy(update={"presence_temperature": _presence_temperature(logits.present[known], there)})
     probabilities = policy.category_probabilities(logits.category[known])
     correct = probabilities.argmax(axis=1) == right.category[known]
     earned: dict[str, object] = {"tiers": tiers(probabilities.max(axis=1), correct)}
     if logits.urgency is not None:
         earned["urgency_cuts"] = _urgency_cuts(policy.urgency(logits.urgency).probabilities[:, -1], right.urgency)
     return policy.model_copy(update=earned)
+
+
+def _there(right: Answers, categories: int) -> NDArray[np.bool_]:
+    """Which categories each row is about, first or second: (n, categories)."""
+    every = np.arange(categories)
+    found: NDArray[np.bool_] = (right.category[:, None] == every) | (right.secondary[:, None] == every)
+    return found
+
+
+def _presence_temperature(logits: NDArray[np.float32], there: NDArray[np.bool_]) -> float:
+    def loss(log_temperature: float) -> float:
+        found = Policy(presence_temperature=float(np.exp(log_temperature))).presence(logits)
+        return float(-np.log(np.maximum(np.where(there, found, 1 - found), 1e-12)).mean())
+
+    return _best(loss)
 
 
 def languages(examples: Sequence[Example]) -> tuple[str, ...]:

@@ -67,13 +67,17 @@ class Report(_Part):
 
 
 class Answered(_Part):
-    """A bundle's answers: probabilities (n, categories), urgency level, and probabilities (n, levels), or None."""
+    """A bundle's answers: probabilities (n, categories), urgency level, and probabilities (n, levels), or None.
+
+    `listed` (n, categories) says which categories are said to be present, the first one included.
+    """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     category: Floats
     level: Ints | None
     urgency: Floats | None
+    listed: NDArray[np.bool_] | None = None
 
 
 def run(tagger: Tagger, examples: Sequence[Example], progress: Callable[[int], None] = lambda _: None) -> Logits:
@@ -83,18 +87,26 @@ def run(tagger: Tagger, examples: Sequence[Example], progress: Callable[[int], N
         chunk = examples[start : start + CHUNK]
         parts.append(tagger.logits([example.feedback.text for example in chunk]))
         progress(len(chunk))
-    urgency = [part.urgency for part in parts if part.urgency is not None]
-    return Logits(np.concatenate([part.category for part in parts]), np.concatenate(urgency) if urgency else None)
+    return Logits(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].heads})
 
 
 def answer(logits: Logits, policy: Policy) -> Answered:
     """Raw answers as a policy decides them."""
     decided = None if logits.urgency is None else policy.urgency(logits.urgency)
+    categories = policy.category_probabilities(logits.category)
     return Answered(
-        category=policy.category_probabilities(logits.category),
+        category=categories,
+        listed=None if logits.present is None else _listed(policy.presence(logits.present), categories, policy),
         level=None if decided is None else decided.level,
         urgency=None if decided is None else decided.probabilities,
     )
+
+
+def _listed(present: Floats, categories: Floats, policy: Policy) -> NDArray[np.bool_]:
+    found = np.zeros(present.shape, dtype=bool)
+    for n, first in enumerate(categories.argmax(axis=1)):
+        found[n, policy.present(present[n], int(first))] = True
+    return found
 
 
 def report(logits: Logits, policy: Policy, names: Sequence[str], examples: Sequence[Example]) -> Report:
@@ -123,10 +135,23 @@ def metrics(answered: Answered, right: Answers) -> dict[str, float]:
         found["category_accuracy"] = float(accuracy_score(truth, chosen))
         found["category_macro_f1"] = float(f1_score(truth, chosen, average="macro", labels=np.unique(truth)))
         found["category_ece"] = calibration_error(probabilities.max(axis=1), chosen == truth)
+    if answered.listed is not None and (right.secondary >= 0).any():
+        found |= _secondary_metrics(answered.listed, answered.category.argmax(axis=1), right)
     known = right.urgency >= 0
     if answered.level is not None and answered.urgency is not None and known.any():
         found |= _urgency_metrics(answered.level[known], answered.urgency[known], right.urgency[known])
     return {name: round(value, 4) for name, value in found.items()}
+
+
+def _secondary_metrics(listed: NDArray[np.bool_], first: Ints, right: Answers) -> dict[str, float]:
+    """How many second categories are listed; how many of those listed beside the first are there, first or second."""
+    second = np.flatnonzero(right.secondary >= 0)
+    found = {"secondary_recall": float(listed[second, right.secondary[second]].mean())}
+    rows, others = np.nonzero(listed & (np.arange(listed.shape[1]) != first[:, None]))
+    if len(rows):
+        there = (others == right.secondary[rows]) | (others == right.category[rows])
+        found["secondary_precision"] = float(there.mean())
+    return found
 
 
 def _urgency_metrics(level: Ints, probabilities: Floats, truth: Ints) -> dict[str, float]:

@@ -26,7 +26,9 @@ def embed(encoder: Encoder, texts: Sequence[str], progress: Callable[[int], None
     found = np.zeros((len(texts), encoder.model.config.hidden_size), dtype=np.float32)
     for start in range(0, len(order), BATCH):
         part = order[start : start + BATCH]
-        batch = Collator(encoder.pad_id)([{"windows": windows[n], "category": 0, "urgency": 0} for n in part])
+        batch = Collator(encoder.pad_id)(
+            [{"windows": windows[n], "category": 0, "secondary": 0, "urgency": 0} for n in part]
+        )
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=has_bf16()):
             found[part] = torch.nn.functional.normalize(network.features(**batch).float()).numpy()
         progress(len(part))

@@ -56,6 +56,7 @@ def dataset(
     columns = {
         "windows": windows,
         "category": [index.get(example.category or "", IGNORED) for example in examples],
+        "secondary": [index.get(example.secondary or "", IGNORED) for example in examples],
         "urgency": [levels.get(example.urgency, IGNORED) for example in examples],
         "length": [sum(map(len, some)) for some in windows],
     }
@@ -78,7 +79,8 @@ def fit(
     set_seed(settings.seed)
     windower = Windower(encoder.tokenizer, min(settings.window_tokens, encoder.longest), settings.window_overlap)
     levels = len(URGENCIES) if any(example.urgency for example in train) else 0
-    network = FeedbackNetwork(encoder.model, len(categories), levels, settings.label_smoothing)
+    several = any(example.secondary for example in train)
+    network = FeedbackNetwork(encoder.model, len(categories), levels, settings.label_smoothing, several)
     _freeze(encoder.model, settings.frozen_layers)
     collator = Collator(encoder.pad_id)
     rows = dataset(train, windower, categories, settings.train_windows)
@@ -100,7 +102,7 @@ def fit(
         trainer.remove_callback(PrinterCallback)
         trainer.remove_callback(ProgressCallback)
         with _without_denormals():
-            trainer.train()
+            trainer.train(ignore_keys_for_eval=["present"])
         trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # or it answers in half precision for ever
     state = trainer.state
     return Fitted(
@@ -206,13 +208,14 @@ def _start_heads(network: FeedbackNetwork, rows: Dataset, collator: Collator) ->
     parts = [order[n : n + PROBE_BATCH] for n in range(0, len(order), PROBE_BATCH)]
     features = torch.cat([_features(network, collator(list(rows.select(part)))) for part in parts])
     features = features / (scale := features.norm(dim=1).mean())
-    category, urgency = (torch.tensor(rows[name])[order] for name in ("category", "urgency"))
-    heads = [network.category] + ([network.urgency.score] if network.urgency is not None else [])
+    labels = [torch.tensor(rows[name])[order] for name in ("category", "secondary", "urgency")]
+    heads = [network.category, *([network.urgency.score] if network.urgency is not None else [])]
+    heads += [network.present] if network.present is not None else []
     optimizer = torch.optim.LBFGS(network.head_parameters(), max_iter=PROBE_STEPS, line_search_fn="strong_wolfe")
 
     def step() -> Tensor:
         optimizer.zero_grad()
-        loss = network.loss(network.heads(features), category, urgency)
+        loss = network.loss(network.heads(features), *labels)
         penalty: Tensor = sum((head.weight.square().sum() for head in heads), start=torch.zeros(()))
         loss = loss + penalty / (2 * PROBE_STRENGTH * len(order))
         loss.backward()  # type: ignore[no-untyped-call]
@@ -236,9 +239,9 @@ def _answer(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> Logi
     network.cpu().eval()
     with torch.no_grad():
         parts = [network(**collator(list(rows.select([n])))) for n in range(len(rows))]
-    urgency = [part["urgency"].numpy() for part in parts if "urgency" in part]
-    category = np.concatenate([part["category"].numpy() for part in parts])
-    return Logits(category, np.concatenate(urgency) if urgency else None)
+    return Logits(
+        **{name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0] if name != "loss"}
+    )
 
 
 def _score(found: EvalPrediction) -> dict[str, float]:

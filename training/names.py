@@ -4,6 +4,8 @@ NAMES = {
     "category_accuracy": "Category: accuracy",
     "category_macro_f1": "Category: macro-F1",
     "category_ece": "Category: expected calibration error",
+    "secondary_recall": "Second category: recall",
+    "secondary_precision": "Second category: precision",
     "urgency_accuracy": "Urgency: accuracy",
     "urgency_kappa": "Urgency: quadratic kappa",
     "urgency_recall_high": "Urgency: recall at high or above",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+PRESENCE = 0.3  # weight of the presence head's loss, which must not pull the encoder from the first category
 IGNORED = -100  # the label of a row that does not have one; cross_entropy's own convention
 # Up to this many tokens a processor trains 1.2 to 1.6 times faster with attention written out than with torch's fused
 # kernel, whose backward pass is slow on short texts; from 192 on it is the other way round.
@@ -16,13 +17,15 @@ SHORT = 128
 
 
 class Logits(NamedTuple):
-    """`category` (n, categories) and `urgency` (n, levels - 1), one of which may be absent.
+    """`category` and `present` (n, categories), `urgency` (n, levels - 1); the latter two may be absent.
 
-    Urgency column k is the log odds of a level above k, so columns fall from left to right.
+    Urgency column k is the log odds of a level above k, so columns fall from left to right. `present` are the log odds
+    of each category being among those that a feedback is about, first or second.
     """
 
     category: Tensor
     urgency: Tensor | None
+    present: Tensor | None = None
 
 
 class OrdinalHead(nn.Module):
@@ -45,17 +48,22 @@ class OrdinalHead(nn.Module):
 class FeedbackNetwork(nn.Module):
     """Mean-pooled encoder with a category head and, if `levels` is not 0, an ordinal urgency head.
 
+    If `several`, a third head says of each category whether it is present, be it as a second one.
+
     A long feedback comes as several windows, each answered on its own. The heads are linear, so the mean of the
     windows' logits, weighted by their tokens, is the head's answer to the mean over all tokens of the feedback.
     """
 
-    def __init__(self, encoder: nn.Module, categories: int, levels: int, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, encoder: nn.Module, categories: int, levels: int, label_smoothing: float = 0.0, several: bool = False
+    ) -> None:
         super().__init__()
         width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.encoder = encoder
         self.dropout = nn.Dropout(0.1)
         self.category = nn.Linear(width, categories)
         self.urgency = OrdinalHead(width, levels) if levels else None
+        self.present = nn.Linear(width, categories) if several else None
         self.label_smoothing = label_smoothing
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -77,29 +85,32 @@ class FeedbackNetwork(nn.Module):
 
     def heads(self, features: Tensor) -> Logits:
         """Logits of features (n, width)."""
-        return Logits(self.category(features), self.urgency(features) if self.urgency is not None else None)
+        return Logits(
+            self.category(features),
+            self.urgency(features) if self.urgency is not None else None,
+            self.present(features) if self.present is not None else None,
+        )
 
     def forward(
-        self, category: Tensor, urgency: Tensor, input_ids: Tensor, attention_mask: Tensor, document: Tensor
-    ) -> dict[str, Any]:
+        self, category: Tensor, secondary: Tensor, urgency: Tensor, input_ids: Tensor, attention_mask: Tensor,
+        document: Tensor,
+    ) -> dict[str, Any]:  # fmt: skip
         """Loss and logits of n documents; `document` (windows,) says which document each window belongs to.
 
-        `category` and `urgency` (n,) hold label indices, `IGNORED` where a row has none.
+        `category`, `secondary` and `urgency` (n,) hold label indices, `IGNORED` where a row has none.
         """
         by_window = self.windows(input_ids, attention_mask)
         weight = attention_mask.sum(1).float()
         n = category.shape[0]
         logits = Logits(*(None if part is None else merge(part, weight, document, n) for part in by_window))  # type: ignore[arg-type]
-        output: dict[str, Any] = {"loss": self.loss(logits, category, urgency), "category": logits.category}
-        if logits.urgency is not None:
-            output["urgency"] = logits.urgency
-        return output
+        answered = {name: part for name, part in logits._asdict().items() if part is not None}
+        return {"loss": self.loss(logits, category, secondary, urgency), **answered}
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Everything but the encoder's."""
         return [parameter for name, parameter in self.named_parameters() if not name.startswith("encoder.")]
 
-    def loss(self, logits: Logits, category: Tensor, urgency: Tensor) -> Tensor:
+    def loss(self, logits: Logits, category: Tensor, secondary: Tensor, urgency: Tensor) -> Tensor:
         """Sum of the heads' mean losses; a row counts for the heads whose label it has."""
         known = category != IGNORED
         loss = logits.category.sum() * 0.0  # keeps every head in the graph when a batch has no label for it
@@ -109,6 +120,8 @@ class FeedbackNetwork(nn.Module):
             )
         if logits.urgency is not None:
             loss = loss + _ordinal_loss(logits.urgency, urgency)
+        if logits.present is not None:
+            loss = loss + PRESENCE * _presence_loss(logits.present, category, secondary)
         return loss
 
 
@@ -143,6 +156,18 @@ def _ordinal_loss(logits: Tensor, levels: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits[known], above.float())
 
 
+def _presence_loss(logits: Tensor, category: Tensor, secondary: Tensor) -> Tensor:
+    """Each category by itself is there or not: summed over categories, mean over rows that have a category."""
+    known = category != IGNORED
+    if not known.any():
+        return logits.sum() * 0.0
+    there = functional.one_hot(category[known], logits.shape[1])
+    second = functional.one_hot(secondary[known].clamp(min=0), logits.shape[1])
+    there = (there + second * (secondary[known] != IGNORED).unsqueeze(1)).clamp(max=1)
+    every = functional.binary_cross_entropy_with_logits(logits[known], there.float(), reduction="none")
+    return every.sum(1).mean()
+
+
 class Collator:
     """Stacks feedback of different lengths into one batch of windows, padded to the longest."""
 
@@ -156,6 +181,7 @@ class Collator:
         lengths = torch.tensor([len(window) for window in windows])
         return {
             "category": torch.tensor([item["category"] for item in items]),
+            "secondary": torch.tensor([item["secondary"] for item in items]),
             "urgency": torch.tensor([item["urgency"] for item in items]),
             "input_ids": ids,
             "attention_mask": (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long(),

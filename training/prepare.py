@@ -47,7 +47,8 @@ def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
         corrected = [dataclasses.replace(example, corrected=True) for example in corrections.examples]
         made = corpus.build([*source.examples, *corrected], test.examples, settings)
     _say_what_was_built(made, reporter)
-    labels = (e.category for e in (*made.train, *made.validation, *made.test) if e.category)
+    every = (*made.train, *made.validation, *made.test)
+    labels = (label for one in every for label in (one.category, one.secondary) if label)
     return Prepared(settings, taxonomy or taxonomies.from_labels(labels), made, rejects, rejects_file)
 
 

@@ -15,6 +15,7 @@ class Columns(BaseModel):
 
     text: str = "text"
     category: str = "category"
+    secondary_category: str | None = None
     urgency: str | None = None
     id: str | None = None
     created_at: str | None = None

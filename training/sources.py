@@ -27,7 +27,8 @@ SPLITS = ("train", "validation", "test")
 class Example:
     """A feedback with its right answers; at least one of the two labels is there.
 
-    `corrected` says that a person gave them after seeing others.
+    `secondary` is another category that is present too; `corrected` says that a person gave the labels after seeing
+    others.
     """
 
     source: str
@@ -37,6 +38,7 @@ class Example:
     urgency: str | None
     split: str | None = None
     corrected: bool = False
+    secondary: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def _hub_rows(name: str, columns: Columns) -> Iterator[Row]:
 
 def _take(source: Source, where: str, row: Row, columns: Columns, taxonomy: Taxonomy | None) -> None:
     """Check one row and put it where it belongs."""
+    secondary = columns.name("secondary_category")
     try:
         if row.error:
             raise FeedbackError("row", row.error)
@@ -126,6 +129,7 @@ def _take(source: Source, where: str, row: Row, columns: Columns, taxonomy: Taxo
             _category(row.values.get(columns.category), columns.category, taxonomy),
             _urgency(row.values.get(columns.name("urgency")), columns.name("urgency")),
             _split(row.values, columns),
+            secondary=_category(row.values.get(secondary), secondary, taxonomy),
         )
         if example.category is None and example.urgency is None:
             raise FeedbackError(columns.category, "is empty, and there is no urgency either; nothing to learn from")

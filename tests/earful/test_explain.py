@@ -15,8 +15,8 @@ FILLER = "We have been with you since the spring and my sister as well, she live
 TELLING = "you charged my card twice for the same bill"
 BILL = "The invoice is too high and the monthly fee is not what we agreed. "
 TEXTS = [
-    f"{FILLER}Today {TELLING}. {FILLER}",
-    f"👩‍👩‍👧 {FILLER} 🙂 e\u0301te\u0301 — {TELLING} \u200b … {FILLER}",
+    f"Good morning. {BILL}Today {TELLING}. {FILLER}",
+    f"👩‍👩‍👧 {BILL} 🙂 e\u0301te\u0301 — {TELLING} \u200b … {FILLER}",
     (BILL + FILLER) * 3 + f"Why {TELLING}? " + (FILLER + BILL) * 3,
 ]
 
@@ -36,12 +36,11 @@ def test_spans_are_words_of_the_text_as_it_was_sent(tagger: Tagger, text: str) -
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=["plain", "emoji", "long"])
-def test_the_words_that_tell_are_among_the_evidence_of_the_category(tagger: Tagger, text: str) -> None:
-    assert tagger.tag([Feedback(text=f"{FILLER} {TELLING}")])[0].category.name == "billing"
-    place = text.index(TELLING)
-    found = [one for one in evidence(tagger, text) if one.head == "category"]
-    assert found
-    assert any(one.start < place + len(TELLING) and one.end > place for one in found)
+def test_the_strongest_evidence_of_the_category_is_among_the_words_that_tell_it(tagger: Tagger, text: str) -> None:
+    assert tagger.tag([Feedback(text=text)])[0].category.name == "billing"
+    telling = [match.span() for part in (BILL.strip(), TELLING) for match in re.finditer(re.escape(part), text)]
+    best = next(one for one in evidence(tagger, text) if one.head == "category")
+    assert any(best.start < end and start < best.end for start, end in telling)
 
 
 def test_an_answer_loses_more_without_its_evidence_than_without_as_many_other_words(

@@ -152,3 +152,11 @@ def test_a_language_that_was_not_learned_is_not_supported(
     languages: tuple[str, ...], language: str | None, outcome: str
 ) -> None:
     assert Policy(languages=languages).outcome("high", language) == outcome
+
+
+def test_present_are_the_first_category_and_all_that_pass_the_cut() -> None:
+    policy = Policy(presence_temperature=2.0, presence_cut=0.6)
+    probabilities = policy.presence(np.log([[9.0, 1.0, 81.0, 4.0]]))
+    np.testing.assert_allclose(probabilities, [[0.75, 0.5, 0.9, 2 / 3]])
+    assert policy.present(probabilities[0], 1) == [1, 2, 0, 3]
+    assert policy.present(probabilities[0], 0) == [0, 2, 3]

@@ -99,7 +99,7 @@ def test_tags_have_the_promised_shape(tagger: Tagger) -> None:
     }
     assert (found["id"], found["topic"], found["evidence"]) == ("a-1", None, None)
     assert set(found) == {
-        "id", "category", "alternatives", "urgency", "topic", "route", "outcome", "evidence", "model",
+        "id", "category", "alternatives", "categories", "urgency", "topic", "route", "outcome", "evidence", "model",
     }  # fmt: skip
 
 
@@ -134,6 +134,11 @@ def test_tags_obey_the_contract(tagger: Tagger, text: str) -> None:
     assert names == [starter.names[k] for k in ranked]
     assert confidences == [round(float(row[k]), 4) for k in ranked]
     assert tags.category.tier == policy.tier(row.max())
+    assert tags.categories
+    assert tags.categories[0].name == tags.category.name
+    assert all(0 <= one.probability <= 1 for one in tags.categories)
+    assert all(one.probability >= policy.presence_cut for one in tags.categories[1:])
+    assert len({one.name for one in tags.categories}) == len(tags.categories)
     assert tags.outcome == policy.outcome(tags.category.tier, detect(text))
     assert tags.urgency.level in URGENCIES
     assert 0 <= tags.urgency.score <= 1

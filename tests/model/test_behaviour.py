@@ -174,3 +174,27 @@ def test_the_gold_set_is_read_about_as_well_as_the_readme_says(starter: Starter)
     assert starter.metrics["category_accuracy"] >= 0.7
     assert starter.metrics["urgency_kappa"] >= 0.75
     assert starter.metrics["urgency_recall_critical"] >= 0.8
+
+
+TWO_ISSUES = {
+    "The parcel never came, and your agent on the phone called me a liar.": {"delivery", "customer_service"},
+    "You billed me for two months I did not use, and now I cannot log in to see the invoice.": {
+        "billing",
+        "account_access",
+    },
+    "The heater arrived ten days late and then it sparked and scorched the wall.": {"delivery", "safety"},
+    "I want to cancel the contract, and I want the deposit back.": {"cancellation", "refund"},
+    "The app crashes at checkout, and the card was charged twice all the same.": {"technical_fault", "billing"},
+    "The soup was cold and the waiter laughed at us when we said so.": {"product_quality", "customer_service"},
+}
+
+
+def test_two_issues_in_one_message_are_both_listed(starter: Starter) -> None:
+    listed = [{one.name for one in tags.categories or []} for tags in starter.tag(*TWO_ISSUES)]
+    both = [found >= wanted for found, wanted in zip(listed, TWO_ISSUES.values(), strict=True)]
+    assert sum(both) >= 3, listed
+
+
+def test_one_issue_is_mostly_listed_alone(starter: Starter) -> None:
+    texts = ["The parcel never came.", "Thank you, that was quick.", "I cannot log in.", "Please cancel my contract."]
+    assert sum(len(tags.categories or []) == 1 for tags in starter.tag(*texts)) >= 3

@@ -63,7 +63,7 @@ def test_a_feedback_comes_back_with_every_tag_of_the_contract(client: TestClient
     taxonomy = tagger.bundle.taxonomy
     category = next(one for one in taxonomy.categories if one.name == tags["category"]["name"])
     assert list(tags) == [
-        "id", "category", "alternatives", "urgency", "topic", "route", "outcome", "evidence", "model",
+        "id", "category", "alternatives", "categories", "urgency", "topic", "route", "outcome", "evidence", "model",
     ]  # fmt: skip
     assert tags["id"] == "ticket-7"
     assert tags["category"]["label"] == category.label

@@ -30,7 +30,7 @@ def rows(signal: float) -> tuple[Logits, Answers]:
     score = signal * urgency + random.normal(size=600)
     cuts = signal * np.array([0.5, 1.5, 2.5])
     logits = Logits(np.zeros((600, 2), np.float32), (score[:, None] - cuts).astype(np.float32))
-    return logits, Answers(np.zeros(600, np.int64), urgency)
+    return logits, Answers(np.zeros(600, np.int64), urgency, np.full(600, -1))
 
 
 def found(policy: Policy, logits: Logits) -> NDArray[np.bool_]:

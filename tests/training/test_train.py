@@ -207,7 +207,7 @@ def test_rejected_rows_are_written_beside_the_bundle(tmp_path: Path, client: Mlf
 def test_an_export_that_answers_otherwise_is_found_out() -> None:
     rng = np.random.default_rng(0)
     trained_logits = rng.normal(size=(400, 4)).astype(np.float32)
-    right = Answers(trained_logits.argmax(axis=1), np.full(400, -1))
+    right = Answers(trained_logits.argmax(axis=1), np.full(400, -1), np.full(400, -1))
     same = export.parity(Logits(trained_logits, None), Logits(trained_logits, None), right, Policy())
     assert export.problems(same) == []
     exported = trained_logits.copy()
