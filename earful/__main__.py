@@ -119,6 +119,9 @@ def train(
     frozen_layers: Annotated[
         int | None, typer.Option(help="Lowest layers of the encoder to leave as they are, to train faster.")
     ] = None,
+    critical_recall: Annotated[
+        float | None, typer.Option(help="Share of critical rows to be called so, whatever false alarms that costs.")
+    ] = None,
     refit: Annotated[
         bool | None, typer.Option(help="Learn from the validation rows too, in a second fit; the default if quick.")
     ] = None,
@@ -147,7 +150,7 @@ def train(
             **_given(
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
                 test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-                frozen_layers=frozen_layers, refit=refit, seed=seed,
+                frozen_layers=frozen_layers, critical_recall=critical_recall, refit=refit, seed=seed,
             ),
         )  # fmt: skip
         made = pipeline.train(settings, registry, Reporter(messages))

@@ -43,8 +43,11 @@ def answers(examples: Sequence[Example], categories: Sequence[str]) -> Answers:
     )
 
 
-def calibrate(logits: Logits, right: Answers) -> Policy:
-    """Temperatures by maximum likelihood (Guo et al. 2017), then tiers and urgency cuts by the calibrated answers."""
+def calibrate(logits: Logits, right: Answers, critical_recall: float | None = None) -> Policy:
+    """Temperatures by maximum likelihood (Guo et al. 2017), then tiers and urgency cuts by the calibrated answers.
+
+    `critical_recall` is the share of critical rows that are to be called so, whatever false alarms that costs.
+    """
     known = right.category >= 0
     temperature = _category_temperature(logits.category[known], right.category[known])
     policy = Policy(
@@ -58,7 +61,8 @@ def calibrate(logits: Logits, right: Answers) -> Policy:
     correct = probabilities.argmax(axis=1) == right.category[known]
     earned: dict[str, object] = {"tiers": tiers(probabilities.max(axis=1), correct)}
     if logits.urgency is not None:
-        earned["urgency_cuts"] = _urgency_cuts(policy.urgency(logits.urgency).probabilities[:, -1], right.urgency)
+        critical = policy.urgency(logits.urgency).probabilities[:, -1]
+        earned["urgency_cuts"] = _urgency_cuts(critical, right.urgency, critical_recall)
     return policy.model_copy(update=earned)
 
 
@@ -83,11 +87,15 @@ def languages(examples: Sequence[Example]) -> tuple[str, ...]:
     return tuple(name for name, count in found.most_common() if count >= RARE_LANGUAGE * found.total())
 
 
-def _urgency_cuts(critical: NDArray[np.float64], right: Ints) -> tuple[float, float, float]:
-    """Even odds for each level but the last, which is given as early as `CRITICAL_PRECISION` allows."""
+def _urgency_cuts(critical: NDArray[np.float64], right: Ints, recall: float | None) -> tuple[float, float, float]:
+    """Even odds for each level but the last: given as early as `recall` asks or `CRITICAL_PRECISION` allows."""
     known = right >= 0
-    earliest = _threshold(critical[known], right[known] == len(URGENCIES) - 1, CRITICAL_PRECISION)
-    return 0.5, 0.5, min(0.5, earliest or 0.5)
+    is_critical = right[known] == len(URGENCIES) - 1
+    if recall is None:
+        return 0.5, 0.5, min(0.5, _threshold(critical[known], is_critical, CRITICAL_PRECISION) or 0.5)
+    if not is_critical.any():
+        return 0.5, 0.5, 0.5
+    return 0.5, 0.5, float(np.quantile(critical[known][is_critical], 1 - recall, method="lower"))
 
 
 def _category_temperature(logits: NDArray[np.float32], right: Ints) -> float:

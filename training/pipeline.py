@@ -170,7 +170,7 @@ def _export(
             tagger = _draft(content, _manifest(prepared, encoder, fitted, ""))
         found = _answer(tagger, held, reporter)
         with reporter.bar("calibrating", None):
-            decided = policy or calibrate(found, right)
+            decided = policy or calibrate(found, right, prepared.settings.critical_recall)
             parity = export.parity(fitted.held, found, right, decided)
         if not (problems := export.problems(parity)):
             return Exported(content, tagger, found, decided, parity, precision)

@@ -14,6 +14,7 @@ from training.calibrate import Answers
 from training.evaluate import Answered
 
 BINS = 10
+CRITICAL = URGENCIES.index("critical")
 
 
 def draw(answered: Answered, right: Answers, names: Sequence[str]) -> Mapping[str, Figure]:
@@ -28,6 +29,8 @@ def draw(answered: Answered, right: Answers, names: Sequence[str]) -> Mapping[st
     known = right.urgency >= 0
     if answered.level is not None and known.any():
         figures["urgency_confusion.png"] = _confusion(right.urgency[known], answered.level[known], URGENCIES)
+        if answered.urgency is not None and (right.urgency == CRITICAL).any():
+            figures["urgency_critical.png"] = _critical(answered, right.urgency, known)
     return figures
 
 
@@ -50,6 +53,19 @@ def _reliability(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -
     correct = probabilities.argmax(axis=1) == truth
     CalibrationDisplay.from_predictions(correct, probabilities.max(axis=1), n_bins=BINS, name="category", ax=axes)
     axes.set(xlabel="confidence given", ylabel="share that was right")
+    return figure
+
+
+def _critical(answered: Answered, right: NDArray[np.int64], known: NDArray[np.bool_]) -> Figure:
+    """What a higher recall of critical costs in precision, and where this model stands."""
+    assert answered.urgency is not None
+    assert answered.level is not None
+    figure, axes = _figure(6.0)
+    truth, called = right[known] == CRITICAL, answered.level[known] == CRITICAL
+    PrecisionRecallDisplay.from_predictions(truth, answered.urgency[known, CRITICAL], name="critical", ax=axes)
+    if called.any():
+        axes.plot(called[truth].mean(), truth[called].mean(), "o", label="as it is called")
+        axes.legend()
     return figure
 
 

@@ -74,6 +74,10 @@ class TrainSettings(BaseModel):
     window_tokens: Annotated[int, Field(ge=16, le=512, description="Tokens per window.")] = 256
     window_overlap: Annotated[int, Field(ge=0, description="Tokens shared by neighbouring windows.")] = 32
     train_windows: Annotated[PositiveInt, Field(description="Windows of one feedback that a step reads.")] = 4
+    critical_recall: Annotated[
+        float | None,
+        Field(gt=0, le=1, description="Share of critical rows to be called so; else as many as its precision allows."),
+    ] = None
     refit: Annotated[
         bool | None,
         Field(description="Learn from the validation rows too, in a second fit; where that is quick, if not given."),

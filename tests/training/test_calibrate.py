@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from earful.policy import Policy
@@ -46,6 +47,13 @@ def test_critical_is_given_as_early_as_its_precision_allows() -> None:
     assert policy.urgency_cuts[:2] == (0.5, 0.5)
     assert critical[early].mean() >= CRITICAL_PRECISION
     assert early[critical].mean() > even[critical].mean() + 0.05
+
+
+@pytest.mark.parametrize("recall", [0.5, 0.9, 0.99, 1.0])
+def test_as_many_are_called_critical_as_were_asked_for(recall: float) -> None:
+    logits, right = rows(signal=1.5)
+    called = found(calibrate(logits, right, recall), logits)
+    assert recall <= called[right.urgency == 3].mean() <= recall + 0.02
 
 
 def test_critical_is_never_given_later_than_at_even_odds() -> None:

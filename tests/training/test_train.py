@@ -52,7 +52,7 @@ def test_the_run_tells_what_was_done_to_which_data(trained: Trained, client: Mlf
     assert len(client.get_metric_history(one.info.run_id, "epoch_eval_loss")) == 3
     names = {
         "category_confusion.png", "category_reliability.png", "category_precision_recall.png",
-        "urgency_confusion.png", "report.json", "mistakes.jsonl",
+        "urgency_confusion.png", "urgency_critical.png", "report.json", "mistakes.jsonl",
     }  # fmt: skip
     assert {f"evaluation/{name}" for name in names} <= artifacts(client, one.info.run_id, "evaluation")
     assert "card.md" in artifacts(client, one.info.run_id)
