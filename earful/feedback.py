@@ -15,6 +15,7 @@ Channel = Literal[
     "email", "phone", "ivr", "chat", "cobrowse", "sms", "social", "review", "survey", "web_form", "app", "mail", "fax",
     "point_of_sale", "kiosk", "field", "other",
 ]  # fmt: skip
+LONGEST_PLACE = 100  # characters of the way to a field at fault, which may lie a thousand levels deep
 MAX_TEXT_CHARS = 100_000  # about forty pages; the longest complaint we have met has 33,000
 
 
@@ -75,7 +76,7 @@ def parse(values: Mapping[str, Any]) -> Feedback:
 
 def describe(error: ErrorDetails | Mapping[str, Any]) -> FeedbackError:
     """Turn one pydantic error into ours; never repeats the value, which may be private or not even text."""
-    field = ".".join(str(part) for part in error["loc"]) or "feedback"
+    field = ".".join(str(part) for part in error["loc"])[:LONGEST_PLACE] or "feedback"
     reasons = {
         "missing": "is missing",
         "model_type": "must be an object, {…}",

@@ -1,17 +1,21 @@
 """The one way text is cleaned and cut before a model reads it, in training and in serving alike."""
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
+import emoji
 import ftfy
 from tokenizers import Tokenizer
 
 _CONFIG = ftfy.TextFixerConfig(unescape_html=True, explain=False, normalization="NFC")
+_SYMBOL = re.compile("[\u203c-\u3299\U0001f000-\U0001faff]")  # where emoji lie; most texts are spared the search
+_SKIN_TONE = re.compile(r"_[a-z-]+_skin_tone")
 _ROUNDS = 8  # text escaped more often than this ("&amp;amp;…") is an attack, not a message
 
 
 def normalise(text: str) -> str:
-    """Clean one text: mojibake and HTML entities mended, NFC, no control or invisible characters, single spaces.
+    """Clean one text: mojibake and HTML entities mended, NFC, emoji as words, nothing invisible, single spaces.
 
     Applying it twice changes nothing more. The result may be empty.
     """
@@ -26,13 +30,20 @@ def normalise(text: str) -> str:
 def _clean(text: str) -> str:
     fixed = ftfy.fix_text(text, _CONFIG)
     if not fixed.isascii():
+        if _SYMBOL.search(fixed):
+            fixed = emoji.replace_emoji(fixed, _in_words)
         fixed = "".join(char for char in fixed if not _invisible(char))
     return " ".join(fixed.split())
 
 
+def _in_words(_: str, data: dict[str, str]) -> str:
+    """`enraged face` for 😡, whatever the skin: to encoders that have no tokens for emoji all are the same."""
+    return f" {_SKIN_TONE.sub('', data['en']).strip(':').replace('_', ' ')} "
+
+
 def _invisible(char: str) -> bool:
-    """Control (Cc), format (Cf) and surrogate (Cs) characters, except white space and the joiner inside emoji."""
-    return unicodedata.category(char) in ("Cc", "Cf", "Cs") and not char.isspace() and char != "\u200d"
+    """Control (Cc), format (Cf) and surrogate (Cs) characters, except white space."""
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs") and not char.isspace()
 
 
 class Windower:

@@ -10,6 +10,8 @@ from earful.language import detect, primary
         ("Wo bleibt mein Paket? Es sollte schon am Montag kommen.", "de"),
         ("Llevo tres semanas esperando el reembolso y nadie me contesta.", "es"),
         ("我的卡被拒了，请帮我看看", "zh"),
+        ("包裹在哪里", "zh"),
+        ("أين طردي", "ar"),
         ("Не могу войти в личный кабинет, помогите", "ru"),
         ("My card was declined at the till and nobody could tell me why.", "en"),
     ],

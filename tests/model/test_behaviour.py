@@ -198,3 +198,22 @@ def test_two_issues_in_one_message_are_both_listed(starter: Starter) -> None:
 def test_one_issue_is_mostly_listed_alone(starter: Starter) -> None:
     texts = ["The parcel never came.", "Thank you, that was quick.", "I cannot log in.", "Please cancel my contract."]
     assert sum(len(tags.categories or []) == 1 for tags in starter.tag(*texts)) >= 3
+
+
+BAD = [
+    "Terrible",
+    "awful!",
+    "Bad",
+    "Worst ever.",
+    "Horrible experience",
+    "👎",
+    "😡",
+    "Really disappointing",
+    "dreadful",
+]
+GOOD = ["Great", "lovely!", "Good", "Best ever.", "Wonderful experience", "👍", "😍", "Really pleased", "excellent"]
+
+
+def test_a_bare_verdict_is_praise_only_if_it_is_a_good_one(starter: Starter) -> None:
+    assert [text for text, name in zip(BAD, starter.categories(*BAD), strict=True) if name == "praise"] == []
+    assert starter.categories(*GOOD).count("praise") >= len(GOOD) - 1
