@@ -68,6 +68,8 @@ class Feedback(BaseModel):
 
 def parse(values: Mapping[str, Any]) -> Feedback:
     """Validate one record. Raises `FeedbackError` naming the first field at fault and what is wrong with it."""
+    if isinstance(values, Mapping) and (unknown := [name for name in values if name not in Feedback.model_fields]):
+        raise describe({"type": "extra_forbidden", "loc": (unknown[0],), "msg": ""})  # and not a thousand of them
     try:
         return Feedback.model_validate(values)
     except ValidationError as error:
@@ -76,7 +78,8 @@ def parse(values: Mapping[str, Any]) -> Feedback:
 
 def describe(error: ErrorDetails | Mapping[str, Any]) -> FeedbackError:
     """Turn one pydantic error into ours; never repeats the value, which may be private or not even text."""
-    field = ".".join(str(part) for part in error["loc"])[:LONGEST_PLACE] or "feedback"
+    place = ".".join(str(part) for part in error["loc"])[:LONGEST_PLACE]
+    field = place.encode(errors="replace").decode() or "feedback"
     reasons = {
         "missing": "is missing",
         "model_type": "must be an object, {…}",

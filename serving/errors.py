@@ -17,6 +17,7 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     FeedbackError: HTTPStatus.UNPROCESSABLE_ENTITY,
     EarfulError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
+MOST_FIELDS = 20  # that an error names, of however many are at fault
 TOO_LONG = "string_too_long"
 UNREADABLE = "the body is not valid JSON in UTF-8"
 FASTAPI_UNREADABLE = "There was an error parsing the body"  # what FastAPI says of bytes that are not UTF-8, for one
@@ -52,7 +53,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error.body, bytes):  # FastAPI parses a body only if it is said to be JSON
         return problem(415, "send JSON, and say so: Content-Type: application/json")
     fields = []
-    for item in error.errors():
+    for item in error.errors()[:MOST_FIELDS]:
         place = tuple(part for part in item["loc"] if part not in ("body", "query"))
         found = describe({**item, "loc": place})
         fields.append({"field": found.field if place else "body", "reason": found.reason})
