@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import onnxruntime
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tokenizers import Tokenizer
 
 from earful import taxonomy as taxonomies
@@ -56,9 +56,9 @@ class Labels(_Part):
 class Windows(_Part):
     """How long texts are cut, in tokens."""
 
-    size: int
-    overlap: int
-    pad_id: int
+    size: Annotated[int, Field(ge=3, le=8192)]  # the longest that encoders of this kind read
+    overlap: Annotated[int, Field(ge=0)]
+    pad_id: Annotated[int, Field(ge=0)]
 
 
 class SmokeAnswer(_Part):

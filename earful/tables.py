@@ -1,10 +1,11 @@
 """Reading CSV, JSON Lines and Parquet row by row; a row that cannot be read is a row with an error, in its place."""
 
+import codecs
 import csv
 import json
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -76,6 +77,7 @@ def open_table(path: Path, encoding: str | None = None, size: int = 2048) -> Ite
     `encoding` is for CSV and JSON Lines; without it UTF-8 or what a byte order mark says.
     """
     kind = format_of(path)
+    _check_encoding(path, encoding)
     try:
         with path.open("rb") as probe:
             start = probe.read(4)
@@ -88,12 +90,17 @@ def open_table(path: Path, encoding: str | None = None, size: int = 2048) -> Ite
                 yield _csv(path, text, size) if kind == "csv" else _jsonl(path, text, size)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except LookupError as error:
-        raise InputError(f"{path}: {error}; name an encoding such as cp1252") from error
     except UnicodeError as error:
         raise InputError(f"{path}: is not {found}; name its --encoding") from error
     except pyarrow.ArrowException as error:
         raise InputError(f"{path}: is not a readable Parquet file: {error}") from error
+
+
+def _check_encoding(path: Path, encoding: str | None) -> None:
+    try:
+        codecs.lookup(encoding or "utf-8")
+    except LookupError as error:
+        raise InputError(f"{path}: {error}; name an encoding such as cp1252") from error
 
 
 def _batched(rows: Iterable[Row], size: int) -> Iterator[Batch]:
@@ -118,10 +125,14 @@ def _csv(path: Path, text: IO[str], size: int) -> Table:
         raise InputError(
             f"{path}: does not begin with the names of columns in text; is it a CSV, and is its encoding named?"
         )
-    twice = {name for name in header if header.count(name) > 1}
+    _check_unique(path, header)
+    return Table(path, header, _batched(_csv_rows(path, reader, header), size))
+
+
+def _check_unique(path: Path, columns: Sequence[str]) -> None:
+    twice = {name for name in columns if columns.count(name) > 1}
     if twice:
         raise InputError(f"{path}: has more than one column named {', '.join(sorted(twice))}")
-    return Table(path, header, _batched(_csv_rows(path, reader, header), size))
 
 
 def _csv_rows(path: Path, reader: Any, header: tuple[str, ...]) -> Iterator[Row]:
@@ -185,12 +196,37 @@ def _jsonl_row(number: int, line: str) -> Row:
 
 def _parquet(path: Path, file: pyarrow.parquet.ParquetFile, size: int) -> Table:
     schema = file.schema_arrow
-    return Table(path, tuple(schema.names), _parquet_batches(file, size), schema)
+    _check_unique(path, schema.names)
+    return Table(path, tuple(schema.names), _parquet_batches(path, file, size), schema)
 
 
-def _parquet_batches(file: pyarrow.parquet.ParquetFile, size: int) -> Iterator[Batch]:
+def _parquet_batches(path: Path, file: pyarrow.parquet.ParquetFile, size: int) -> Iterator[Batch]:
     number = 0
-    for native in file.iter_batches(batch_size=size):
-        rows = [Row(number + n, values) for n, values in enumerate(native.to_pylist(), 1)]
+    batches = file.iter_batches(batch_size=size)
+    while True:
+        try:
+            native = next(batches)
+        except StopIteration:
+            return
+        except (pyarrow.ArrowException, OSError) as error:
+            raise InputError(f"{path}: is damaged after row {number:,}: {error}") from error
+        yield Batch([Row(number + n, values) for n, values in enumerate(_values(native), 1)], native)
         number += native.num_rows
-        yield Batch(rows, native)
+
+
+def _values(native: pyarrow.RecordBatch) -> list[dict[str, Any]]:
+    """Rows as Python values; a column with dates or time zones that Python cannot hold comes as text."""
+    try:
+        return list(native.to_pylist())
+    except (ValueError, OverflowError, LookupError):
+        columns = {name: _column(native.column(name)) for name in native.schema.names}
+        return [{name: values[n] for name, values in columns.items()} for n in range(native.num_rows)]
+
+
+def _column(column: pyarrow.Array) -> list[Any]:
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError, LookupError):
+        if pyarrow.types.is_timestamp(column.type):  # its zone may be one that nobody knows
+            column = column.cast(pyarrow.timestamp(column.type.unit))
+        return list(column.cast(pyarrow.string()).to_pylist())

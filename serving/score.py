@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ def _jsonl_writer(path: Path, table: Table) -> Iterator[Write]:
             for row, answer in zip(batch.rows, answers, strict=True):
                 kept = {name: value for name, value in row.values.items() if name not in FLAT_COLUMNS}
                 line = {**kept, NESTED: _nested(answer)}
-                file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+                file.write(_json(line) + "\n")
 
         yield write
 
@@ -231,9 +232,19 @@ def _arrow_column(batch: Batch, name: str) -> pyarrow.Array:
     return pyarrow.array([_text(row.values.get(name)) for row in batch.rows], pyarrow.string())
 
 
+def _json(value: Any) -> str:
+    """JSON of whatever a row may hold; NaN and infinities, which JSON does not have, become null."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if "NaN" not in text and "Infinity" not in text:
+        return text
+    return json.dumps(json.loads(text, parse_constant=lambda _: None), ensure_ascii=False)
+
+
 def _text(value: Any) -> str | None:
     """A value of any format as one of a text format; bytes that were not text come out as escapes."""
     if value is None:
         return None
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, dict | list | bool | int | float):
+        value = _json(value)
+    text = value.isoformat() if isinstance(value, date | time) else str(value)
     return text.encode("utf-8", "backslashreplace").decode()

@@ -65,8 +65,9 @@ def audit(
 ) -> Audit:
     """Judge every labelled row and write the doubtful ones to `out`, a CSV to be corrected in its column `category`.
 
-    Raises `InputError` if there is too little to judge by.
+    Raises `InputError` if there is too little to judge by, or `out` is there already.
     """
+    _check_place(out)
     with reporter.bar("reading", None):
         source = sources.read(data, columns, None, encoding)
     rows = [example for example in source.examples if example.category]
@@ -84,6 +85,16 @@ def audit(
         doubts = _joined(doubts, _contradictions(known))
     _write(doubts, out)
     return Audit(len(rows), len(source.rejects), tuple(doubts), tuple(overlaps), out)
+
+
+def _check_place(out: Path) -> None:
+    """Raises `InputError` if `out` is there already, or an `OSError` if it cannot be: before the work, not after it."""
+    if out.exists():
+        raise InputError(f"{out}: is there already, perhaps with corrections in it; name another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.with_name(f".{out.name}.part")
+    beside.touch()
+    beside.unlink()
 
 
 def _common(rows: Sequence[Example]) -> list[Example]:
@@ -137,7 +148,6 @@ def _overlaps(labels: NDArray[np.int64], probabilities: NDArray[np.float64], nam
 
 def _write(doubts: Sequence[Doubt], out: Path) -> None:
     """Beside and renamed."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(f".{out.name}.part")
     with beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

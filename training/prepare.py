@@ -33,7 +33,7 @@ def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
     with reporter.bar("reading", None):
         source = sources.read(settings.data, settings.columns, taxonomy, settings.encoding)
         test = sources.read(settings.test, settings.columns, taxonomy, settings.encoding)
-        corrections = sources.read(settings.corrections, Columns(), taxonomy, settings.encoding)
+        corrections = _read_corrections(settings, taxonomy, source)
     rejects = (*source.rejects, *test.rejects, *corrections.rejects)
     rejects_file = _write_rejects(rejects, settings.out)
     _say_what_was_read(source, test, rejects, rejects_file, reporter)
@@ -50,6 +50,13 @@ def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
     every = (*made.train, *made.validation, *made.test)
     labels = (label for one in every for label in (one.category, one.secondary) if label)
     return Prepared(settings, taxonomy or taxonomies.from_labels(labels), made, rejects, rejects_file)
+
+
+def _read_corrections(settings: TrainSettings, taxonomy: Taxonomy | None, source: Source) -> Source:
+    """Without a taxonomy, the categories of the data are those that there are: a slip of the pen makes no new one."""
+    labels = {example.category for example in source.examples if example.category}
+    known = taxonomy or (taxonomies.from_labels(labels) if labels else None)
+    return sources.read(settings.corrections, Columns(), known, settings.encoding)
 
 
 def _first(rejects: Sequence[Reject]) -> str:

@@ -173,7 +173,7 @@ def test_a_manifest_with_a_wrong_field_is_refused_by_its_place(
         bundle.load(copy)
 
 
-@pytest.mark.parametrize("windows", [{"size": 16, "overlap": 20}, {"size": 0}, {"overlap": -1}])
+@pytest.mark.parametrize("windows", [{"size": 16, "overlap": 20}, {"size": 0}, {"overlap": -1}, {"size": 10**9}])
 def test_windows_that_cannot_advance_are_refused(copy: Path, windows: dict[str, int]) -> None:
     edit(copy, lambda manifest: manifest["windows"].update(windows))
     with pytest.raises(BundleManifestInvalid, match="leaves no room"):

@@ -250,3 +250,46 @@ def test_an_error_names_columns_but_not_without_end(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("")
     with open_table(tmp_path / "in.jsonl") as table, pytest.raises(InputError, match="nor any other"):
         table.require("text")
+
+
+def test_dates_that_python_cannot_hold_come_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    columns = {
+        "text": ["a", "b"],
+        "day": pyarrow.array([19000, 10**7], pyarrow.date32()),
+        "moment": pyarrow.array([0, 3 * 10**14], pyarrow.timestamp("ms", tz="Mars/Olympus")),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    with open_table(path) as table:
+        rows = [row for batch in table.batches for row in batch.rows]
+    assert [row.values["text"] for row in rows] == ["a", "b"]
+    assert [row.error for row in rows] == [None, None]
+    assert rows[0].values["day"] == "2022-01-08"
+    assert rows[1].values["moment"].startswith("11476-")
+
+
+def test_two_columns_of_one_name_are_refused_in_parquet_too(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    twice = pyarrow.table([["a"], ["b"]], names=["text", "text"])
+    pyarrow.parquet.write_table(twice, path)
+    with pytest.raises(InputError, match="more than one column named text"), open_table(path):
+        pass
+
+
+def test_damage_further_down_is_blamed_on_the_file_that_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    made = pyarrow.table({"text": [str(n) * 50 for n in range(4000)]})
+    pyarrow.parquet.write_table(made, path, row_group_size=1000, compression="none", use_dictionary=False)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4000] = b"\xff" * 4000
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"in\.parquet: is damaged after row"), open_table(path) as table:
+        list(table.batches)
+
+
+def test_what_goes_wrong_while_rows_are_used_is_not_blamed_on_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("text\na\n", encoding="utf-8")
+    with pytest.raises(KeyError), open_table(path):
+        raise KeyError("mine")

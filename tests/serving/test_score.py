@@ -1,6 +1,8 @@
 import csv
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -352,3 +354,20 @@ def test_an_input_that_cannot_be_read_is_refused(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     assert name in refused(tmp_path / name, tmp_path / "out.csv", "--model", trained.bundle)
+
+
+def test_values_of_parquet_are_plain_in_csv_and_valid_in_json(tmp_path: Path, trained: Trained) -> None:
+    source = tmp_path / "in.parquet"
+    moment = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+    columns = {
+        "text": ["It broke."], "at": [moment], "day": [moment.date()], "price": [Decimal("12.50")],
+        "odd": [float("nan")], "list": [[1.0, float("inf")]],
+    }  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.table(columns), source)
+    for name in ("out.csv", "out.jsonl"):
+        assert run("score", source, tmp_path / name, "--model", trained.bundle).exit_code == 0
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["at"], row["day"], row["price"]) == ("2026-03-01T09:30:00+00:00", "2026-03-01", "12.50")
+    line = json.loads((tmp_path / "out.jsonl").read_text("utf-8"), parse_constant=lambda name: pytest.fail(name))
+    assert (line["odd"], line["list"]) == (None, [1.0, None])

@@ -81,3 +81,22 @@ def test_too_little_to_judge_by_is_said(tmp_path: Path, lines: list[str], said: 
     result = run("audit", "--data", tmp_path / "few.csv", "--out", tmp_path / "out.csv")
     assert (result.exit_code, said in result.stderr) == (1, True), result.output
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_file_that_somebody_may_have_corrected_is_not_written_over(trained: Trained, tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("mine", encoding="utf-8")
+    result = run("audit", "--data", trained.data, "--out", tmp_path / "out.csv")
+    assert (result.exit_code, "is there already" in result.stderr) == (1, True)
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_slip_in_a_correction_is_rejected_and_makes_no_category(
+    rows: list[dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    slip = write([{"text": rows[0]["text"], "category": "bililng"}], tmp_path / "slip.csv")
+    options = ("--epochs", 1, "--no-refit", "--out", tmp_path / "bundle", "--json")
+    result = run("train", "--data", write(rows, tmp_path / "a.csv"), "--corrections", slip, *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["rejected"] == 1
+    assert "“bililng” is not a category of the taxonomy; did you mean “billing”?" in " ".join(result.stderr.split())
