@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 messages = Console(stderr=True)
 OURS = ("earful", "training", "serving")
+STORES = ("sqlalchemy", "mlflow", "alembic")  # whose exceptions are about a store that is damaged or out of reach
 # Both libraries report their use to their makers unless told not to before they are loaded.
 UNREPORTED = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
@@ -37,36 +38,36 @@ Category = Annotated[str, typer.Option(help="Column that holds the category.")]
 Column = Annotated[str | None, typer.Option(help="Column of that meaning, if it has another name.")]
 
 
+def _failed(message: str, code: int = 1) -> typer.Exit:
+    """Say what is wrong in one line; what to raise to end with that exit code."""
+    messages.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    return typer.Exit(code)
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
     """Turn what a person can mend into one line and exit code 1 (2 for a wrong option)."""
     try:
         yield
     except EarfulError as error:
-        messages.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        raise _failed(str(error)) from None
     except OSError as error:  # a full disk, a folder that may not be written to
-        messages.print(
-            f"error: {error.filename or 'file'}: {error.strerror}", style="red", markup=False, soft_wrap=True
-        )
-        raise typer.Exit(1) from None
+        raise _failed(f"{error.filename or 'file'}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = "-".join(str(part) for part in first["loc"])
-        if not place.isupper():  # an option, not a variable of the environment
-            place = f"--{place.replace('_', '-')}"
-        messages.print(f"error: {place}: {first['msg']}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
+        option = place if place.isupper() else f"--{place.replace('_', '-')}"  # or a variable of the environment
+        raise _failed(f"{option}: {first['msg']}", code=2) from None
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package in OURS:
             raise  # a mistake of ours, not a part that was left out
-        messages.print(
-            f"error: this needs {package}, which is not installed here: install Earful with its train extra, "
-            "or use the training image",
-            style="red", markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
-        raise typer.Exit(1) from None
+        how = "install Earful with its train extra, or use the training image"
+        raise _failed(f"this needs {package}, which is not installed here: {how}") from None
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in STORES:
+            raise
+        raise _failed(f"the store of runs and models cannot be used: {str(error).strip().splitlines()[0]}") from None
 
 
 @contextmanager

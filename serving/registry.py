@@ -80,3 +80,5 @@ if __name__ == "__main__":
         print(json.dumps(asdict(_ask(sys.argv[1], sys.argv[2], RegistrySettings()))))
     except ModelNotFound as error:
         sys.exit(str(error).replace("\n", " "))
+    except Exception as error:  # noqa: BLE001  (of mlflow and the database under it, which have no class in common)
+        sys.exit(f"the store of models cannot be used: {str(error).strip().splitlines()[0]}")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -117,7 +118,7 @@ def _progress(console: Console) -> Iterator[Callable[[Summary], None]]:
 @contextmanager
 def _writer(target: Path, table: Table) -> Iterator[Write]:
     """Write beside the target and rename at the end; an error leaves the target as it was."""
-    beside = target.with_name(f".{target.name}.part")
+    beside = target.with_name(f".{os.getpid()}.{target.name}.part")  # another run may be writing to the same target
     opener = {"csv": _csv_writer, "jsonl": _jsonl_writer, "parquet": _parquet_writer}[format_of(target)]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ class ServeSettings(BaseSettings):
     workers: PositiveInt = Field(1, description="Processes, each with a model of its own.")
     model: str = Field("champion", description="Alias, version or bundle folder to serve.")
     threads: PositiveInt | None = Field(None, description="Cores that one inference may use; all if not set.")
+    max_explain_chars: PositiveInt = Field(20_000, description="Longest text that is explained, in characters.")
     max_batch: PositiveInt = Field(1000, description="Most items in one /classify/batch.")
     max_batch_chars: PositiveInt = Field(1_000_000, description="Most characters of text in one /classify/batch.")
     max_body_bytes: PositiveInt = Field(10_000_000, description="Largest request body, in bytes.")

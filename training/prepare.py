@@ -70,7 +70,7 @@ def _hint(source: Source) -> str:
 
 def _write_rejects(rejects: Sequence[Reject], out: Path) -> Path | None:
     """Beside the bundle, since a run may be refused before there is one."""
-    path = out.with_name(f"{out.name}.rejects.jsonl")
+    path = out.with_name(f"{out.name}{sources.REJECTS}")
     path.unlink(missing_ok=True)
     if not rejects:
         return None

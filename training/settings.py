@@ -61,14 +61,14 @@ class TrainSettings(BaseModel):
         PositiveInt | None, Field(description="Passes over the data; chosen by its size if not given.")
     ] = None
     batch_size: Annotated[PositiveInt, Field(description="Feedback per step.")] = 32
-    learning_rate: Annotated[float, Field(gt=0, description="Peak rate of the encoder's top layer.")] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0, lt=1, description="Peak rate of the encoder's top layer.")] = 1e-4
     layer_decay: Annotated[
         float, Field(gt=0, le=1, description="Rate of each layer of the encoder, as a part of that of the one above.")
     ] = 0.7
     frozen_layers: Annotated[
         int, Field(ge=0, description="Lowest layers of the encoder that are left as they are, to train faster.")
     ] = 0
-    head_rate: Annotated[float, Field(gt=0, description="Peak rate of the heads.")] = 5e-4
+    head_rate: Annotated[float, Field(gt=0, lt=1, description="Peak rate of the heads.")] = 5e-4
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="Share of the target spread evenly.")] = 0.1
     patience: Annotated[PositiveInt, Field(description="Epochs without a better validation score before stopping.")] = 3
     window_tokens: Annotated[int, Field(ge=16, le=512, description="Tokens per window.")] = 256

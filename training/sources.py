@@ -19,6 +19,7 @@ from earful.taxonomy import URGENCIES, Taxonomy
 from training.settings import Columns
 
 HUB = "hub:"
+REJECTS = ".rejects.jsonl"  # how the file ends that lists what a run rejected; it is no data
 UNKNOWN_CATEGORY = "is not a category of the taxonomy"
 SPLITS = ("train", "validation", "test")
 
@@ -74,10 +75,12 @@ def _open(name: str, columns: Columns, encoding: str | None) -> Iterator[tuple[s
         yield name, _hub_rows(name.removeprefix(HUB), columns)
         return
     path = Path(name)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder")
     files = sorted(path.glob("*.jsonl")) + sorted(path.glob("*.csv")) + sorted(path.glob("*.parquet"))
     if path.is_dir() and not files:
         raise InputError(f"{path}: holds no .csv, .jsonl or .parquet file")
-    for file in files if path.is_dir() else [path]:
+    for file in [one for one in files if not one.name.endswith(REJECTS)] if path.is_dir() else [path]:
         yield str(file), _file_rows(file, columns, encoding)
 
 

@@ -35,9 +35,12 @@ def _settings(request: Request) -> ServeSettings:
 async def classify(
     item: Feedback,
     tagger: Annotated[Tagger, Depends(_tagger)],
+    settings: Annotated[ServeSettings, Depends(_settings)],
     explain: Annotated[bool, Query(description="Say which spans of the text carried the answer.")] = False,
 ) -> Tags:
     """Tag one feedback."""
+    if explain and len(item.text) > settings.max_explain_chars:
+        raise HTTPException(413, f"texts of at most {settings.max_explain_chars:,} characters are explained")
     return await run_in_threadpool(_tag_one, tagger, item, explain)
 
 

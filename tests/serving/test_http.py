@@ -95,6 +95,7 @@ def test_evidence_is_given_when_it_is_asked_for(client: TestClient) -> None:
     assert answer.status_code == 200
     told = {text[one["start"] : one["end"]] for one in answer.json()["evidence"] if one["head"] == "category"}
     assert {"charged", "card", "bill!"} & set(" ".join(told).split())
+    assert client.post("/classify?explain=true", json={"text": "ab " * 7_000}).status_code == 413
     assert client.post("/classify?explain=perhaps", json={"text": text}).status_code == 422
 
 

@@ -139,6 +139,20 @@ def test_training_leaves_the_smallest_numbers_to_whoever_shares_the_process(trai
     assert float(np.float32(1e-40) * np.float32(1)) > 0
 
 
+@pytest.mark.parametrize("command", [("models",), ("promote", "1"), ("score", "in.csv", "out.csv")])
+def test_a_damaged_store_is_said_in_one_line(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.db").write_bytes(b"no database at all " * 100)
+    (tmp_path / "in.csv").write_text("text\nhello\n", encoding="utf-8")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///broken.db")
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "cannot be used" in result.stderr
+    assert result.stderr.count("\n") == 1, result.stderr
+
+
 @pytest.mark.parametrize("wanted", ["99", "nobody"])
 def test_an_unknown_model_is_said(client: MlflowClient, wanted: str) -> None:
     result = run("promote", wanted)
@@ -181,6 +195,8 @@ def test_a_folder_that_holds_something_else_is_refused_before_training(tmp_path:
     ("options", "code", "said"),
     [
         (("--epochs", "0"), 2, "--epochs"),
+        (("--learning-rate", "inf"), 2, "--learning-rate"),
+        (("--test", "/nowhere.csv"), 1, "/nowhere.csv: there is no such file"),
         (("--test-fraction", "0.9"), 2, "--test-fraction"),
         (("--category-column", "nope"), 1, "no column “nope”"),
         (("--taxonomy", "absent.toml"), 1, "absent.toml: cannot be read"),
