@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from training.registry import BUNDLE
 from training.settings import TrainSettings
 
 EXPERIMENT = "earful"
+ADDRESS = "MLFLOW_TRACKING_URI"
 ARTIFACTS = "artifacts"  # the folder beside a local store's database
 PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 SERVING = (
@@ -101,13 +103,23 @@ def _signature() -> ModelSignature:
     return ModelSignature(inputs=Schema([ColSpec("string", "text")]), outputs=Schema(outputs))
 
 
+def _point_at(uri: str) -> None:
+    """Make mlflow use a store, and undo that it then writes the address into the environment as if a user had."""
+    before = os.environ.get(ADDRESS)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    if before is None:
+        os.environ.pop(ADDRESS, None)
+    else:
+        os.environ[ADDRESS] = before
+
+
 @contextmanager
 def start(settings: RegistrySettings) -> Iterator[Run]:
     """Record a run; one that ends in an exception is marked as failed."""
     settings.prepare_to_write()
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    mlflow.set_tracking_uri(settings.tracking_uri)
-    mlflow.set_registry_uri(settings.tracking_uri)
+    _point_at(settings.tracking_uri)
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
         beside = settings.file.with_name(ARTIFACTS).as_uri() if settings.file else None
         mlflow.create_experiment(EXPERIMENT, artifact_location=beside)

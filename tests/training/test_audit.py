@@ -59,8 +59,9 @@ def test_a_corrected_file_is_what_train_learns_from(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", trained.store)
     two = [row for row in rows if row["category"] in ("billing", "praise")]
-    wrong = write([{**row, "category": "billing"} for row in two], tmp_path / "wrong.csv")
-    praise = [{**row, "text": row["text"].upper()} for row in two if row["category"] == "praise"]
+    spoilt = [row for row in two if row["category"] == "praise"][4:]
+    wrong = write([{**row, "category": "billing"} if row in spoilt else row for row in two], tmp_path / "wrong.csv")
+    praise = [{**row, "text": row["text"].upper()} for row in spoilt]
     options = ("--epochs", 1, "--no-refit", "--out", tmp_path / "bundle", "--json")
     result = run("train", "--data", wrong, "--corrections", write(praise, tmp_path / "corrected.csv"), *options)
     assert result.exit_code == 0, result.output

@@ -1,6 +1,7 @@
 """`earful train` and what it leaves: a bundle, a run that tells all, a registered model, a pyfunc."""
 
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -289,3 +290,7 @@ def test_windows_of_one_feedback_are_merged_by_their_tokens() -> None:
     ]
     expected = (alone[0] * 12 + alone[1] * 4) / 16
     np.testing.assert_allclose(merged, expected.detach().numpy(), atol=1e-5)
+
+
+def test_training_does_not_speak_for_the_user_to_whoever_shares_the_process(trained: Trained) -> None:
+    assert "MLFLOW_TRACKING_URI" not in os.environ
