@@ -252,17 +252,23 @@ def test_a_model_that_int8_would_change_keeps_full_precision_or_is_not_made(
 
 
 @pytest.mark.parametrize("option", ["--refit", "--no-refit"])
-def test_a_second_fit_learns_from_the_validation_rows(tmp_path: Path, client: MlflowClient, option: str) -> None:
-    said = {"billing": "you charged me twice", "fault": "the app crashes", "praise": "thank you, all is well"}
-    rows = [f"{said[kind]} number {n},{kind},train" for kind in ("billing", "fault") for n in range(16)]
-    rows += [f"{said[kind]} again {n},{kind},validation" for kind in said for n in range(16)]
-    rows += [f"{said[kind]} indeed {n},{kind},test" for kind in said for n in range(8)]
-    data = tmp_path / "rows.csv"
-    data.write_text("text,category,split\n" + "\n".join(rows) + "\n", encoding="utf-8")
+def test_a_second_fit_learns_from_the_validation_rows(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    every = [json.loads(line) for line in trained.data.read_text(encoding="utf-8").splitlines()]
+    rows = []
+    for category, ends in {"billing": (24, 32, 36), "delivery": (24, 32, 36), "praise": (0, 24, 44)}.items():
+        some = [row for row in every if row["category"] == category]
+        for n, row in enumerate(some[: ends[-1]]):
+            side = ("train", "validation", "test")[sum(n >= end for end in ends)]  # no praise among the training rows
+            rows.append({"text": row["text"], "category": category, "split": side})
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     options = ("--split-column", "split", "--epochs", 2, option, "--out", tmp_path / "bundle", "--json")
     result = run("train", "--data", data, *options)
     assert result.exit_code == 0, result.output
-    learnt = json.loads(result.stdout)["metrics"]["category_accuracy"] > 0.9  # praise is in the validation rows alone
+    learnt = json.loads(result.stdout)["metrics"]["category_accuracy"] > 0.5  # two in three of the test rows are praise
     assert learnt == (option == "--refit")
     assert ("second fit" in (tmp_path / "bundle" / "card.md").read_text(encoding="utf-8")) == (option == "--refit")
 
@@ -283,11 +289,10 @@ def test_windows_of_one_feedback_are_merged_by_their_tokens() -> None:
     encoder = encoders.load("minilm")
     network = FeedbackNetwork(encoder.model, 3, 4).eval()
     first, second = list(range(1000, 1012)), list(range(2000, 2004))
-    batch = Collator(0)([{"windows": [first, second], "category": 1, "urgency": 2}])
+    labels = {"category": 1, "secondary": 0, "urgency": 2}
+    batch = Collator(0)([{"windows": [first, second], **labels}])
     merged = network(**batch)["category"][0].detach().numpy()
-    alone = [
-        network(**Collator(0)([{"windows": [w], "category": 1, "urgency": 2}]))["category"][0] for w in (first, second)
-    ]
+    alone = [network(**Collator(0)([{"windows": [one], **labels}]))["category"][0] for one in (first, second)]
     expected = (alone[0] * 12 + alone[1] * 4) / 16
     np.testing.assert_allclose(merged, expected.detach().numpy(), atol=1e-5)
 
