@@ -1,8 +1,8 @@
 """Finding labels that are probably wrong: confident learning (Northcutt et al. 2021), by cleanlab.
 
 Every row is judged by a probe that did not learn from it: logistic regression on the encoder as it is, in five folds.
-That takes seconds where fine-tuning five networks would take an hour, and it does not need to be the best classifier to
-see that a label is not what the others like it have.
+That takes a minute where fine-tuning five networks would take an hour, and it need not be the best classifier to see
+that a label is not what the others like it have.
 """
 
 import csv

@@ -28,7 +28,7 @@ from training.registry import Registry
 from training.settings import TrainSettings
 from training.sources import Example
 
-QUICK_TOKENS = 2_000_000  # to learn from in a second fit that nobody asked for: some ten minutes on two cores
+QUICK_TOKENS = 2_000_000  # to learn from, over all epochs, in a second fit that nobody asked for
 SMOKE_TEXTS = (
     "I was charged twice this month and nobody answers the phone.",
     "It stopped working yesterday. What should I do?",
