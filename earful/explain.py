@@ -18,7 +18,7 @@ from earful.tags import Evidence, Head, Tags
 from earful.taxonomy import URGENCIES
 
 PASSAGE_WORDS = 96
-SPANS = 16  # that a passage is cut into, one of which is left out at a time: some fourteen times the work of a plain answer
+SPANS = 16  # that a passage is cut into, one of which is left out at a time: the work of some fourteen plain answers
 MOST = 3  # spans given for each of the two answers
 LEAST = 0.01  # probability that leaving out a span must cost for it to count as evidence
 
