@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from sklearn.metrics import precision_recall_curve
 
 from earful.language import detect
 from earful.policy import Policy, TierRule
@@ -44,7 +45,7 @@ def answers(examples: Sequence[Example], categories: Sequence[str]) -> Answers:
 
 
 def calibrate(logits: Logits, right: Answers, critical_recall: float | None = None) -> Policy:
-    """Temperatures by maximum likelihood (Guo et al. 2017), then tiers and urgency cuts by the calibrated answers.
+    """Temperatures by maximum likelihood (Guo et al. 2017), then tiers and cuts by the calibrated answers.
 
     `critical_recall` is the share of critical rows that are to be called so, whatever false alarms that costs.
     """
@@ -54,12 +55,14 @@ def calibrate(logits: Logits, right: Answers, critical_recall: float | None = No
         category_temperature=temperature,
         urgency_temperature=1.0 if logits.urgency is None else _urgency_temperature(logits.urgency, right.urgency),
     )
+    probabilities = policy.category_probabilities(logits.category[known])
+    first = probabilities.argmax(axis=1)
     if logits.present is not None:
         there = _there(right, logits.present.shape[1])[known]
         policy = policy.model_copy(update={"presence_temperature": _presence_temperature(logits.present[known], there)})
-    probabilities = policy.category_probabilities(logits.category[known])
-    correct = probabilities.argmax(axis=1) == right.category[known]
-    earned: dict[str, object] = {"tiers": tiers(probabilities.max(axis=1), correct)}
+        cut = _presence_cut(policy.presence(logits.present[known]), first, there)
+        policy = policy.model_copy(update={"presence_cut": cut})
+    earned: dict[str, object] = {"tiers": tiers(probabilities.max(axis=1), first == right.category[known])}
     if logits.urgency is not None:
         critical = policy.urgency(logits.urgency).probabilities[:, -1]
         earned["urgency_cuts"] = _urgency_cuts(critical, right.urgency, critical_recall)
@@ -79,6 +82,16 @@ def _presence_temperature(logits: NDArray[np.float32], there: NDArray[np.bool_])
         return float(-np.log(np.maximum(np.where(there, found, 1 - found), 1e-12)).mean())
 
     return _best(loss)
+
+
+def _presence_cut(present: NDArray[np.float64], first: Ints, there: NDArray[np.bool_]) -> float:
+    """How probable a category beside the first must be, for the best balance of found and false ones (F1)."""
+    others = np.arange(there.shape[1]) != first[:, None]
+    if there[others].sum() < FEWEST_ROWS:
+        return Policy().presence_cut
+    precision, recall, cuts = precision_recall_curve(there[others], present[others])
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return float(cuts[f1[:-1].argmax()])
 
 
 def languages(examples: Sequence[Example]) -> tuple[str, ...]:

@@ -60,3 +60,30 @@ def test_critical_is_never_given_later_than_at_even_odds() -> None:
     """Where no cut keeps the precision, missing one is still worse than a false alarm."""
     policy = calibrate(*rows(signal=0.0))
     assert policy.urgency_cuts == (0.5, 0.5, 0.5)
+
+
+def listing(rows: int) -> tuple[Logits, Answers]:
+    """Rows of three categories, each about the next one too half of the time; log odds that tell so, but timidly."""
+    random = np.random.default_rng(1)
+    first = random.integers(3, size=rows)
+    second = np.where(random.random(rows) < 0.5, (first + 1) % 3, -1)
+    odds = np.full((rows, 3), -4.0) + random.normal(scale=0.5, size=(rows, 3))
+    odds[second >= 0, second[second >= 0]] += 1.5
+    odds[np.arange(rows), first] = 4.0
+    logits = Logits(10 * np.eye(3, dtype=np.float32)[first], None, odds.astype(np.float32))
+    return logits, Answers(first, np.full(rows, -1), second)
+
+
+def test_a_second_category_is_listed_from_where_most_are_right_and_few_are_missed() -> None:
+    logits, right = listing(400)
+    assert logits.present is not None
+    policy = calibrate(logits, right)
+    listed = [
+        set(policy.present(row, int(k))) for row, k in zip(policy.presence(logits.present), right.category, strict=True)
+    ]
+    wanted = [{int(k), int(s)} - {-1} for k, s in zip(right.category, right.secondary, strict=True)]
+    assert np.mean([a == b for a, b in zip(listed, wanted, strict=True)]) > 0.8
+
+
+def test_too_few_second_categories_decide_nothing() -> None:
+    assert calibrate(*listing(20)).presence_cut == 0.5

@@ -28,9 +28,11 @@ from training.sources import read
 
 @pytest.fixture
 def client(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """mlflow remembers the store of the last training in two places; both are turned to this model's."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", trained.store)
     mlflow.set_tracking_uri(trained.store)
-    return MlflowClient(trained.store)
+    mlflow.set_registry_uri(trained.store)
+    return MlflowClient(trained.store, trained.store)
 
 
 def artifacts(client: MlflowClient, run_id: str, path: str = "") -> set[str]:
