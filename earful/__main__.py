@@ -123,6 +123,9 @@ def train(
     critical_recall: Annotated[
         float | None, typer.Option(help="Share of critical rows to be called so, whatever false alarms that costs.")
     ] = None,
+    target_precision: Annotated[
+        float | None, typer.Option(help="Share of right ones among the answers that nobody reviews; the rest need it.")
+    ] = None,
     refit: Annotated[
         bool | None, typer.Option(help="Learn from the validation rows too, in a second fit; the default if quick.")
     ] = None,
@@ -151,7 +154,8 @@ def train(
             **_given(
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
                 test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-                frozen_layers=frozen_layers, critical_recall=critical_recall, refit=refit, seed=seed,
+                frozen_layers=frozen_layers, critical_recall=critical_recall,
+                target_precision=target_precision, refit=refit, seed=seed,
             ),
         )  # fmt: skip
         made = pipeline.train(settings, registry, Reporter(messages))

@@ -197,6 +197,10 @@ def _check_labels(bundle: Bundle) -> None:
         problems.append(
             f"{len(labels.category)} categories, but the model says of {shapes['present']} if they are present"
         )
+    if len(bundle.policy.review_below) not in (0, len(labels.category)):
+        problems.append(
+            f"{len(labels.category)} categories, but {len(bundle.policy.review_below)} thresholds of review"
+        )
     if bundle.manifest.taxonomy.digest != bundle.taxonomy.digest:
         problems.append("the taxonomy is not the one that the manifest names")
     if any(answer.category not in labels.category for answer in bundle.manifest.smoke):

@@ -30,7 +30,8 @@ class Policy(BaseModel):
     `urgency_cuts[k]` is how probable a level above k must be for it to be given, `presence_cut` how probable a category
     must be to be listed beside the first. `tiers` run from high to low, the last one from 0; an answer in
     `review_tiers` is `needs_review`. `languages` are those that the model learned from, as `earful.language.detect`
-    names them; none means that they are not known.
+    names them; none means that they are not known. `review_below`, if it is not empty, decides instead of
+    `review_tiers`: for each category, in their order, the confidence below which an answer is `needs_review`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +43,7 @@ class Policy(BaseModel):
     presence_cut: float = 0.5
     tiers: tuple[TierRule, ...] = (TierRule(tier="low", min_confidence=0.0, precision=None, rows=0),)
     review_tiers: tuple[Tier, ...] = ("low",)
+    review_below: tuple[float, ...] = ()
     languages: tuple[str, ...] = ()
 
     @field_validator("tiers")
@@ -56,11 +58,13 @@ class Policy(BaseModel):
         """The best tier that a confidence earns."""
         return next(rule.tier for rule in self.tiers if confidence >= rule.min_confidence)
 
-    def outcome(self, tier: Tier, language: str | None = None) -> Outcome:
-        """Whether an answer of that tier, to a text in that language (None: not known), may be acted on unseen."""
+    def outcome(self, category: int, confidence: float, language: str | None = None) -> Outcome:
+        """Whether an answer to a text in that language (None: not known) may be acted on unseen."""
         if language and self.languages and language not in self.languages:
             return "unsupported_language"
-        return "needs_review" if tier in self.review_tiers else "tagged"
+        if self.review_below:
+            return "needs_review" if confidence < self.review_below[category] else "tagged"
+        return "needs_review" if self.tier(confidence) in self.review_tiers else "tagged"
 
     def category_probabilities(self, logits: NDArray[np.floating]) -> Floats:
         """Calibrated probabilities (n, categories) from logits of the same shape."""

@@ -146,7 +146,7 @@ class Tagger:
             urgency=urgency,
             topic=None,
             route=Route(owner=taxonomy.categories[best].owner, respond_within=due),
-            outcome=policy.outcome(tier, self._language(item)),
+            outcome=policy.outcome(best, confidence, self._language(item)),
             model=self.ref,
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.stats import beta
 from sklearn.metrics import precision_recall_curve
 
 from earful.language import detect
@@ -17,7 +18,9 @@ from training.sources import Example
 
 HIGH_PRECISION, MEDIUM_PRECISION = 0.95, 0.80  # what the tiers promise
 CRITICAL_PRECISION = 0.65  # of ten answers of "critical" more than six are: a false alarm costs less than a miss
-FEWEST_ROWS = 20  # a tier's precision is not believed on fewer answers
+SURE = 0.95  # how sure it must be, by the answers measured, that a promised precision is kept
+UNREACHED = 1.01  # a confidence that no answer has
+FEWEST_ROWS = 20  # no cut is chosen on fewer rows
 RARE_LANGUAGE = 0.01  # share of rows below which a language was not learned, or is a mistake
 COLDEST, HOTTEST = -3.0, 3.0  # log temperature
 
@@ -44,10 +47,13 @@ def answers(examples: Sequence[Example], categories: Sequence[str]) -> Answers:
     )
 
 
-def calibrate(logits: Logits, right: Answers, critical_recall: float | None = None) -> Policy:
+def calibrate(
+    logits: Logits, right: Answers, critical_recall: float | None = None, target_precision: float | None = None
+) -> Policy:
     """Temperatures by maximum likelihood (Guo et al. 2017), then tiers and cuts by the calibrated answers.
 
-    `critical_recall` is the share of critical rows that are to be called so, whatever false alarms that costs.
+    `critical_recall` is the share of critical rows that are to be called so, whatever false alarms that costs;
+    `target_precision` how many of the answers that nobody reviews are to be right, in each category.
     """
     known = right.category >= 0
     temperature = _category_temperature(logits.category[known], right.category[known])
@@ -62,7 +68,10 @@ def calibrate(logits: Logits, right: Answers, critical_recall: float | None = No
         policy = policy.model_copy(update={"presence_temperature": _presence_temperature(logits.present[known], there)})
         cut = _presence_cut(policy.presence(logits.present[known]), first, there)
         policy = policy.model_copy(update={"presence_cut": cut})
-    earned: dict[str, object] = {"tiers": tiers(probabilities.max(axis=1), first == right.category[known])}
+    confidence, correct = probabilities.max(axis=1), first == right.category[known]
+    earned: dict[str, object] = {"tiers": tiers(confidence, correct)}
+    if target_precision is not None:
+        earned["review_below"] = _review_below(confidence, correct, first, probabilities.shape[1], target_precision)
     if logits.urgency is not None:
         critical = policy.urgency(logits.urgency).probabilities[:, -1]
         earned["urgency_cuts"] = _urgency_cuts(critical, right.urgency, critical_recall)
@@ -139,19 +148,43 @@ def _best(loss: "object") -> float:
 
 
 def tiers(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> tuple[TierRule, ...]:
-    """Tiers from high to low: the lowest confidence from which a tier's own answers are right as often as it promises.
+    """Tiers from high to low: the lowest confidence from which a tier's own answers surely keep what it promises.
 
-    A tier that no `FEWEST_ROWS` answers bear out is left out; what remains is low.
+    A tier that the answers do not bear out is left out; what remains is low.
     """
     rules: list[TierRule] = []
     above = 1.0
     for tier, promise in (("high", HIGH_PRECISION), ("medium", MEDIUM_PRECISION)):
         left = confidence < above if rules else np.ones_like(correct)
-        threshold = _threshold(confidence[left], correct[left], promise)
+        threshold = _sure_threshold(confidence[left], correct[left], promise)
         if threshold is not None:
             rules.append(_rule(tier, threshold, above, confidence, correct))
             above = threshold
     return (*rules, _rule("low", 0.0, above, confidence, correct))
+
+
+def _review_below(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], first: Ints, categories: int, target: float
+) -> tuple[float, ...]:
+    """For each category the confidence from which its answers surely keep the target; of all, where it has too few."""
+    of_all = _sure_threshold(confidence, correct, target) or UNREACHED
+    found = []
+    for mine in (first == k for k in range(categories)):
+        enough = beta.ppf(1 - SURE, max(mine.sum(), 1), 1) >= target  # if every one were right
+        found.append((_sure_threshold(confidence[mine], correct[mine], target) or UNREACHED) if enough else of_all)
+    return tuple(found)
+
+
+def _sure_threshold(confidence: NDArray[np.float64], correct: NDArray[np.bool_], promise: float) -> float | None:
+    """The lowest confidence from which precision is at least `promise`, with probability `SURE`.
+
+    By the lower bound of Clopper and Pearson (1934). The best of many thresholds looks better than it is: on other
+    answers the promise is kept nine times in ten.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    hits, rows = np.cumsum(correct[order]), np.arange(1, len(order) + 1)
+    good = np.flatnonzero(beta.ppf(1 - SURE, np.maximum(hits, 1), rows - hits + 1) >= promise)
+    return float(confidence[order][good[-1]]) if len(good) else None
 
 
 def _threshold(confidence: NDArray[np.float64], correct: NDArray[np.bool_], promise: float) -> float | None:

@@ -69,12 +69,14 @@ class Report(_Part):
 class Answered(_Part):
     """A bundle's answers: probabilities (n, categories), urgency level, and probabilities (n, levels), or None.
 
-    `listed` (n, categories) says which categories are said to be present, the first one included.
+    `tagged` (n,) says which answers need no review by their confidence, `listed` (n, categories) which categories are
+    said to be present, the first one included.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     category: Floats
+    tagged: NDArray[np.bool_]
     level: Ints | None
     urgency: Floats | None
     listed: NDArray[np.bool_] | None = None
@@ -94,8 +96,10 @@ def answer(logits: Logits, policy: Policy) -> Answered:
     """Raw answers as a policy decides them."""
     decided = None if logits.urgency is None else policy.urgency(logits.urgency)
     categories = policy.category_probabilities(logits.category)
+    best = zip(categories.argmax(axis=1), categories.max(axis=1), strict=True)
     return Answered(
         category=categories,
+        tagged=np.array([policy.outcome(int(k), float(confidence)) == "tagged" for k, confidence in best], dtype=bool),
         listed=None if logits.present is None else _listed(policy.presence(logits.present), categories, policy),
         level=None if decided is None else decided.level,
         urgency=None if decided is None else decided.probabilities,
@@ -135,6 +139,10 @@ def metrics(answered: Answered, right: Answers) -> dict[str, float]:
         found["category_accuracy"] = float(accuracy_score(truth, chosen))
         found["category_macro_f1"] = float(f1_score(truth, chosen, average="macro", labels=np.unique(truth)))
         found["category_ece"] = calibration_error(probabilities.max(axis=1), chosen == truth)
+        tagged = answered.tagged[known]
+        found["category_tagged_share"] = float(tagged.mean())
+        if tagged.any():
+            found["category_tagged_precision"] = float((chosen == truth)[tagged].mean())
     if answered.listed is not None and (right.secondary >= 0).any():
         found |= _secondary_metrics(answered.listed, answered.category.argmax(axis=1), right)
     known = right.urgency >= 0

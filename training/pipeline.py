@@ -162,6 +162,7 @@ def _export(
 
     Raises `ParityError` if none does.
     """
+    settings = prepared.settings
     right = answers(held, prepared.taxonomy.names)
     full = export.to_onnx(fitted.network)
     for precision in export.PRECISIONS:
@@ -170,7 +171,7 @@ def _export(
             tagger = _draft(content, _manifest(prepared, encoder, fitted, ""))
         found = _answer(tagger, held, reporter)
         with reporter.bar("calibrating", None):
-            decided = policy or calibrate(found, right, prepared.settings.critical_recall)
+            decided = policy or calibrate(found, right, settings.critical_recall, settings.target_precision)
             parity = export.parity(fitted.held, found, right, decided)
         if not (problems := export.problems(parity)):
             return Exported(content, tagger, found, decided, parity, precision)

@@ -78,6 +78,10 @@ class TrainSettings(BaseModel):
         float | None,
         Field(gt=0, le=1, description="Share of critical rows to be called so; else as many as its precision allows."),
     ] = None
+    target_precision: Annotated[
+        float | None,
+        Field(gt=0, lt=1, description="Share of right ones among the answers of a category that nobody reviews."),
+    ] = None
     refit: Annotated[
         bool | None,
         Field(description="Learn from the validation rows too, in a second fit; where that is quick, if not given."),

@@ -121,12 +121,22 @@ def test_urgency_is_decided_from_cumulative_logits(
 )
 def test_confidence_earns_a_tier_and_the_tier_decides_the_outcome(confidence: float, tier: str, outcome: str) -> None:
     assert TIERS.tier(confidence) == tier
-    assert TIERS.outcome(TIERS.tier(confidence)) == outcome
+    assert TIERS.outcome(0, confidence) == outcome
 
 
 def test_which_tiers_are_reviewed_is_the_policy_s_to_say() -> None:
     cautious = TIERS.model_copy(update={"review_tiers": ("medium", "low")})
-    assert [cautious.outcome(rule.tier) for rule in cautious.tiers] == ["tagged", "needs_review", "needs_review"]
+    assert [cautious.outcome(0, rule.min_confidence) for rule in cautious.tiers] == [
+        "tagged",
+        "needs_review",
+        "needs_review",
+    ]
+
+
+def test_a_category_may_have_a_confidence_of_its_own_from_which_nobody_reviews() -> None:
+    policy = TIERS.model_copy(update={"review_below": (0.3, 0.95)})
+    assert [policy.outcome(k, 0.5) for k in (0, 1)] == ["tagged", "needs_review"]
+    assert policy.outcome(0, 0.2) == "needs_review"
 
 
 @settings(deadline=None)
@@ -151,7 +161,7 @@ def test_a_policy_is_the_same_after_writing_and_reading() -> None:
 def test_a_language_that_was_not_learned_is_not_supported(
     languages: tuple[str, ...], language: str | None, outcome: str
 ) -> None:
-    assert Policy(languages=languages).outcome("high", language) == outcome
+    assert Policy(languages=languages, review_tiers=()).outcome(0, 0.9, language) == outcome
 
 
 def test_present_are_the_first_category_and_all_that_pass_the_cut() -> None:

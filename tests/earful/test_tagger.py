@@ -139,7 +139,7 @@ def test_tags_obey_the_contract(tagger: Tagger, text: str) -> None:
     assert all(0 <= one.probability <= 1 for one in tags.categories)
     assert all(one.probability >= policy.presence_cut for one in tags.categories[1:])
     assert len({one.name for one in tags.categories}) == len(tags.categories)
-    assert tags.outcome == policy.outcome(tags.category.tier, detect(text))
+    assert tags.outcome == policy.outcome(int(ranked[0]), row.max(), detect(text))
     assert tags.urgency.level in URGENCIES
     assert 0 <= tags.urgency.score <= 1
     assert 0 <= tags.urgency.confidence <= 1
