@@ -1,5 +1,6 @@
 """The policy: how a model's raw answers become decisions. The one place where a threshold is applied."""
 
+from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -82,14 +83,15 @@ class Policy(BaseModel):
         others = (int(k) for k in np.argsort(-probabilities, kind="stable") if k != first)
         return [first, *(k for k in others if probabilities[k] >= self.presence_cut)]
 
-    def urgency(self, logits: NDArray[np.floating]) -> "UrgencyDecisions":
-        """Levels from cumulative log odds (n, levels - 1)."""
+    def urgency(self, logits: NDArray[np.floating], floors: Sequence[int] = ()) -> "UrgencyDecisions":
+        """Levels from cumulative log odds (n, levels - 1), none below its floor (n,), if there are floors."""
         above = _logistic(logits.astype(np.float64) / self.urgency_temperature)
         edges = np.hstack([np.ones((len(above), 1)), above, np.zeros((len(above), 1))])
         probabilities = edges[:, :-1] - edges[:, 1:]
         passed = above >= np.array(self.urgency_cuts)
         level = (passed * np.arange(1, len(URGENCIES))).max(axis=1)  # the highest level whose cut is passed
-        return UrgencyDecisions(level, above.sum(axis=1) / (len(URGENCIES) - 1), probabilities)
+        raised = np.maximum(level, floors) if len(floors) else level
+        return UrgencyDecisions(raised, above.sum(axis=1) / (len(URGENCIES) - 1), probabilities, level)
 
 
 def _logistic(log_odds: Floats) -> Floats:
@@ -98,8 +100,12 @@ def _logistic(log_odds: Floats) -> Floats:
 
 
 class UrgencyDecisions(NamedTuple):
-    """`level` (n,) indexes `URGENCIES`; `score` (n,) is the expected level, 0 to 1; `probabilities` is (n, levels)."""
+    """`level` (n,) indexes `URGENCIES`; `score` (n,) is the expected level, 0 to 1; `probabilities` is (n, levels).
+
+    `unraised` (n,) is the level that the model alone would give.
+    """
 
     level: NDArray[np.int64]
     score: Floats
     probabilities: Floats
+    unraised: NDArray[np.int64]

@@ -14,7 +14,7 @@ from earful.errors import BundleManifestInvalid, BundleSmokeTestFailed
 from earful.feedback import Feedback
 from earful.policy import UrgencyDecisions
 from earful.tags import Alternative, CategoryTag, ModelRef, PresentCategory, Route, Tags, UrgencyTag
-from earful.taxonomy import URGENCIES
+from earful.taxonomy import URGENCIES, Rule, floor
 from earful.text import Windower, normalise
 
 BATCH_TOKENS = 4096  # padded tokens in one inference: enough to fill two cores, few enough to stay in cache
@@ -84,20 +84,26 @@ class Tagger:
         if not items:
             return []
         policy = self.bundle.policy
-        logits = self.logits([item.text for item in items])
+        texts = [normalise(item.text) for item in items]
+        logits = self._logits(texts)
         categories = policy.category_probabilities(logits.category)
-        urgencies = None if logits.urgency is None else policy.urgency(logits.urgency)
+        rules = [self.bundle.taxonomy.reasons(text) for text in texts]
+        floors = [floor(reasons) for reasons in rules]
+        urgencies = None if logits.urgency is None else policy.urgency(logits.urgency, floors)
         present = None if logits.present is None else policy.presence(logits.present)
-        return [self._tags(item, n, categories[n], urgencies, present) for n, item in enumerate(items)]
+        return [self._tags(item, n, categories[n], urgencies, present, rules[n]) for n, item in enumerate(items)]
 
     def logits(self, texts: Sequence[str]) -> Logits:
         """The model's raw answers for texts as sent: cleaned, cut into windows, and merged again by text."""
-        by_text = self._windower([normalise(text) for text in texts])
+        return self._logits([normalise(text) for text in texts])
+
+    def _logits(self, cleaned: Sequence[str]) -> Logits:
+        by_text = self._windower(cleaned)
         owners = np.array([n for n, windows in enumerate(by_text) for _ in windows])
         windows = [window for windows in by_text for window in windows]
         by_window = self._infer(windows)
         weights = np.array([len(window) for window in windows], dtype=np.float32)
-        merged = [_merge(part, weights, owners, len(texts)) for part in by_window]
+        merged = [_merge(part, weights, owners, len(cleaned)) for part in by_window]
         return Logits(**dict(zip(self._outputs, merged, strict=True)))
 
     def _infer(self, windows: Sequence[list[int]]) -> list[Floats]:
@@ -122,12 +128,13 @@ class Tagger:
         probabilities: NDArray[np.float64],
         urgencies: UrgencyDecisions | None,
         present: NDArray[np.float64] | None,
+        reasons: Sequence[Rule],
     ) -> Tags:
         taxonomy, policy = self.bundle.taxonomy, self.bundle.policy
         best, *others = (int(k) for k in np.argsort(-probabilities, kind="stable")[: ALTERNATIVES + 1])
         confidence = float(probabilities[best])
         tier = policy.tier(confidence)
-        urgency = _urgency_tag(urgencies, n) if urgencies is not None else None
+        urgency = _urgency_tag(urgencies, n, reasons) if urgencies is not None else None
         due = taxonomy.respond_within(best, urgency.level) if urgency else None
         return Tags(
             id=item.id,
@@ -182,10 +189,12 @@ def _merge(part: Floats, weights: Floats, owners: NDArray[np.int64], n: int) -> 
     return merged
 
 
-def _urgency_tag(urgencies: UrgencyDecisions, n: int) -> UrgencyTag:
-    level = int(urgencies.level[n])
+def _urgency_tag(urgencies: UrgencyDecisions, n: int, reasons: Sequence[Rule]) -> UrgencyTag:
+    level, unraised = int(urgencies.level[n]), int(urgencies.unraised[n])
     return UrgencyTag(
         level=URGENCIES[level],
         score=round(float(urgencies.score[n]), 4),
         confidence=round(float(urgencies.probabilities[n, level]), 4),
+        reasons=[rule.name for rule in reasons],
+        raised_by=[rule.name for rule in reasons if floor([rule]) == level > unraised],
     )

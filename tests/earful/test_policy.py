@@ -108,6 +108,13 @@ def test_urgency_is_decided_from_cumulative_logits(
     np.testing.assert_allclose(found.probabilities[0], -np.diff([1.0, *above, 0.0]))
 
 
+def test_a_floor_raises_a_level_and_lowers_none() -> None:
+    odds = np.array([[9.0, 9.0, -9.0], [-9.0, -9.0, -9.0], [9.0, 9.0, 9.0]])
+    found = Policy().urgency(odds, floors=[3, 1, 0])
+    assert found.level.tolist() == [3, 1, 3]
+    assert found.unraised.tolist() == [2, 0, 3]
+
+
 @pytest.mark.parametrize(
     ("confidence", "tier", "outcome"),
     [

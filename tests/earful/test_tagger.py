@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
@@ -93,7 +94,7 @@ def test_tags_have_the_promised_shape(tagger: Tagger) -> None:
     found: dict[str, Any] = json.loads(tags.model_dump_json())
     assert {key: set(value) for key, value in found.items() if isinstance(value, dict)} == {
         "category": {"name", "label", "confidence", "tier"},
-        "urgency": {"level", "score", "confidence"},
+        "urgency": {"level", "score", "confidence", "reasons", "raised_by"},
         "route": {"owner", "respond_within"},
         "model": {"version", "bundle", "taxonomy"},
     }
@@ -143,6 +144,19 @@ def test_tags_obey_the_contract(tagger: Tagger, text: str) -> None:
     assert tags.urgency.level in URGENCIES
     assert 0 <= tags.urgency.score <= 1
     assert 0 <= tags.urgency.confidence <= 1
+
+
+def test_a_rule_raises_the_urgency_and_says_so_where_the_model_said_less(tagger: Tagger) -> None:
+    """A model that calls nothing critical is the harder case: what the words alone tell must come through."""
+    meek = tagger.bundle.policy.model_copy(update={"urgency_cuts": (0.5, 0.5, 1.0)})
+    bundle = dataclasses.replace(tagger.bundle, policy=meek)
+    texts = ["Nice app, thanks. By the way, I want to kill myself.", "Nice app, thanks, no rush."]
+    raised, plain = (tags.urgency for tags in tag(Tagger(bundle), texts))
+    assert raised
+    assert (raised.level, raised.reasons, raised.raised_by) == ("critical", ["harm"], ["harm"])
+    assert plain
+    assert (plain.reasons, plain.raised_by) == (["no_rush"], [])
+    assert plain.level != "critical"
 
 
 def test_tags_name_the_model_that_answered(trained: Trained) -> None:

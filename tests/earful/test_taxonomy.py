@@ -118,6 +118,55 @@ def test_a_malformed_taxonomy_is_refused_with_file_line_and_place(
     assert place in str(caught.value)
 
 
+RULES = (
+    SMALL
+    + """
+[[rules]]
+name = "deadline"
+patterns = ['by (mon|fri)day', 'deadline']
+matches = ["I need it BY Friday."]
+does_not_match = ["It came on Friday."]
+raises_to = "high"
+
+[[rules]]
+name = "late"
+patterns = ['\\blate\\b']
+matches = ["It is late."]
+"""
+)
+MISWRITTEN = {
+    "no expression": (("'deadline'", "'(deadline'"), 'line 23: rule 1 ("deadline"): patterns: 1: is no regular expr'),
+    "looking ahead": (("'deadline'", "'a(?=b)'"), 'line 23: rule 1 ("deadline"): patterns: 1: is no regular expr'),
+    "matching all": (("'deadline'", "'x*'"), 'line 23: rule 1 ("deadline"): patterns: 1: matches nothing at all'),
+    "no pattern": (("['by (mon|fri)day', 'deadline']", "[]"), 'line 23: rule 1 ("deadline"): patterns: List should'),
+    "missed example": (("BY Friday", "by then"), 'line 24: "deadline" does not match its example "I need it by then."'),
+    "caught example": (("came on", "came by"), 'line 25: "deadline" matches its counter-example "It came by Friday."'),
+    "strange level": (('"high"\n\n[[rules', '"soon"\n\n[[rules'), 'line 26: rule 1 ("deadline"): raises_to: Input'),
+    "no name": (('name = "late"', ""), "line 28: rule 2: name: is missing"),
+    "same name": (('name = "late"', 'name = "deadline"'), 'line 29: two rules are named "deadline"'),
+}
+
+
+@pytest.mark.parametrize(("change", "place"), MISWRITTEN.values(), ids=MISWRITTEN)
+def test_a_rule_that_does_not_keep_to_its_examples_is_refused_with_its_line(
+    change: tuple[str, str], place: str
+) -> None:
+    content = RULES.replace(*change, 1)
+    assert content != RULES
+    with pytest.raises(TaxonomyError) as caught:
+        taxonomy.parse(content)
+    assert str(caught.value).startswith(place)
+
+
+def test_rules_give_the_reasons_of_a_text_and_the_level_that_they_raise_it_to() -> None:
+    found = taxonomy.parse(RULES)
+    reasons = {text: found.reasons(text) for text in ("Late! The DEADLINE is near", "it is late", "It was later.", "")}
+    assert [[rule.name for rule in some] for some in reasons.values()] == [["deadline", "late"], ["late"], [], []]
+    assert [URGENCIES[taxonomy.floor(some)] for some in reasons.values()] == ["high", "low", "low", "low"]
+    assert taxonomy.parse(found.to_toml()) == found
+    assert taxonomy.parse(SMALL).reasons("deadline") == []
+
+
 @pytest.mark.parametrize("entries", ["categories = []", "categories = [1]", "categories = 3", ""])
 def test_a_taxonomy_without_categories_is_refused(entries: str) -> None:
     head = f"{entries}\n{SMALL[: SMALL.index('[[categories]]')]}"
