@@ -12,7 +12,7 @@ run: $(STAMP)
 	@$(BIN)/earful models --json 2>/dev/null | grep -q champion || \
 		$(BIN)/earful train --data data/starter --test data/gold/gold.jsonl \
 			--taxonomy data/taxonomy.toml --urgency-column urgency \
-			--epochs 2 --learning-rate 4e-4 --frozen-layers 2 --no-refit --promote
+			--epochs 2 --learning-rate 4e-4 --frozen-layers 2 --consistency 0 --promote
 	@$(BIN)/earful serve
 
 test: lint types imports unit

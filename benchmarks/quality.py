@@ -3,8 +3,8 @@
     python -m benchmarks.quality --data FOLDER --sets banking77 airline cfpb --seeds 1
 
 Each seed is one split that nothing straddles: a tenth of the rows tests (`--test-fraction`), a tenth stops and
-calibrates (and trains, in a second fit, where that is quick), the rest trains. The peers train on everything that does
-not test. Figures are of the exported bundle, through the Tagger.
+calibrates, the rest trains. The peers train on everything that does not test. Figures are of the exported bundle,
+through the Tagger.
 """
 
 import argparse

@@ -120,15 +120,16 @@ def train(
     frozen_layers: Annotated[
         int | None, typer.Option(help="Lowest layers of the encoder to leave as they are, to train faster.")
     ] = None,
+    consistency: Annotated[
+        float | None, typer.Option(help="Weight of R-Drop: better, at twice the time. 1 where that is quick, else 0.")
+    ] = None,
     critical_recall: Annotated[
         float | None, typer.Option(help="Share of critical rows to be called so, whatever false alarms that costs.")
     ] = None,
     target_precision: Annotated[
         float | None, typer.Option(help="Share of right ones among the answers that nobody reviews; the rest need it.")
     ] = None,
-    refit: Annotated[
-        bool | None, typer.Option(help="Learn from the validation rows too, in a second fit; the default if quick.")
-    ] = None,
+    refit: Annotated[bool, typer.Option(help="Learn from the validation rows too, in a second fit.")] = False,
     seed: Annotated[int | None, typer.Option(help="Same seed, data and machine: same model.")] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it champion even if there is one.")] = False,
     as_json: Json = False,
@@ -154,7 +155,7 @@ def train(
             **_given(
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
                 test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-                frozen_layers=frozen_layers, critical_recall=critical_recall,
+                frozen_layers=frozen_layers, consistency=consistency, critical_recall=critical_recall,
                 target_precision=target_precision, refit=refit, seed=seed,
             ),
         )  # fmt: skip

@@ -24,6 +24,7 @@ from training.network import IGNORED, Collator, FeedbackNetwork, has_bf16
 from training.settings import TrainSettings
 from training.sources import Example
 
+QUICK_TOKENS = 2_000_000  # over all passes
 STEPS = 300  # optimiser steps that few rows are given, as near as whole epochs allow
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 12
 PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the heads start from
@@ -35,14 +36,13 @@ SAMPLE = 256  # training windows on which the export sees typical activations
 class Fitted:
     """A trained network, its answers to the rows held back, the metrics of each epoch, and some training windows.
 
-    `epochs` is how many passes made the network that was kept, `tokens` how many one pass reads.
+    `epochs` is how many passes made the network that was kept.
     """
 
     network: FeedbackNetwork
     held: Logits
     history: tuple[Mapping[str, float], ...]
     epochs: int
-    tokens: int
     sample: tuple[tuple[int, ...], ...]
 
 
@@ -80,12 +80,16 @@ def fit(
     windower = Windower(encoder.tokenizer, min(settings.window_tokens, encoder.longest), settings.window_overlap)
     levels = len(URGENCIES) if any(example.urgency for example in train) else 0
     several = any(example.secondary for example in train)
-    network = FeedbackNetwork(encoder.model, len(categories), levels, settings.label_smoothing, several)
-    _freeze(encoder.model, settings.frozen_layers)
     collator = Collator(encoder.pad_id)
     rows = dataset(train, windower, categories, settings.train_windows)
     checks = dataset(held, windower, categories)
     epochs = passes or settings.epochs or _epochs(len(train), settings.batch_size)
+    tokens = sum(rows["length"])
+    network = FeedbackNetwork(
+        encoder.model, len(categories), levels, settings.label_smoothing, several,
+        consistency=_consistency(settings, tokens * epochs),
+    )  # fmt: skip
+    _freeze(encoder.model, settings.frozen_layers)
     _start_heads(network, rows, collator)
     stopping = [] if passes else [EarlyStoppingCallback(settings.patience)]
     with tempfile.TemporaryDirectory(prefix="earful-train-") as folder:
@@ -110,7 +114,6 @@ def fit(
         held=_answer(network, checks, collator),
         history=tuple(entry for entry in state.log_history if "epoch" in entry),
         epochs=passes or round(epochs * (state.best_global_step or state.max_steps) / state.max_steps),
-        tokens=sum(rows["length"]),
         sample=tuple(tuple(item["windows"][0]) for item in rows.select(range(min(SAMPLE, len(rows))))),
     )
 
@@ -141,6 +144,13 @@ def _epochs(rows: int, batch_size: int) -> int:
     """Enough passes that few rows get `STEPS` steps, within bounds; early stopping ends what is not needed."""
     steps = max(1, rows // batch_size)
     return int(np.clip(round(STEPS / steps), FEWEST_EPOCHS, MOST_EPOCHS))
+
+
+def _consistency(settings: TrainSettings, tokens: int) -> float:
+    """As it was set; else 1 if so many tokens, over all passes, are few enough for each step to take twice as long."""
+    if settings.consistency is not None:
+        return settings.consistency
+    return float(tokens <= QUICK_TOKENS)
 
 
 def _arguments(settings: TrainSettings, epochs: int, folder: str, choose: bool) -> TrainingArguments:

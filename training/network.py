@@ -48,15 +48,17 @@ class OrdinalHead(nn.Module):
 class FeedbackNetwork(nn.Module):
     """Mean-pooled encoder with a category head and, if `levels` is not 0, an ordinal urgency head.
 
-    If `several`, a third head says of each category whether it is present, be it as a second one.
+    If `several`, a third head says of each category whether it is present, be it as a second one. With `consistency`
+    each training step answers twice, with different dropout, and that weighs how far apart the answers may lie.
 
     A long feedback comes as several windows, each answered on its own. The heads are linear, so the mean of the
     windows' logits, weighted by their tokens, is the head's answer to the mean over all tokens of the feedback.
     """
 
     def __init__(
-        self, encoder: nn.Module, categories: int, levels: int, label_smoothing: float = 0.0, several: bool = False
-    ) -> None:
+        self, encoder: nn.Module, categories: int, levels: int, label_smoothing: float = 0.0, several: bool = False,
+        consistency: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.encoder = encoder
@@ -65,6 +67,7 @@ class FeedbackNetwork(nn.Module):
         self.urgency = OrdinalHead(width, levels) if levels else None
         self.present = nn.Linear(width, categories) if several else None
         self.label_smoothing = label_smoothing
+        self.consistency = consistency
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Mean over the tokens of every window: both inputs (windows, tokens) → (windows, width)."""
@@ -99,12 +102,19 @@ class FeedbackNetwork(nn.Module):
 
         `category`, `secondary` and `urgency` (n,) hold label indices, `IGNORED` where a row has none.
         """
-        by_window = self.windows(input_ids, attention_mask)
+        labels = (category, secondary, urgency)
+        logits = self._documents(input_ids, attention_mask, document, len(category))
+        loss = self.loss(logits, *labels)
+        if self.training and self.consistency:
+            again = self._documents(input_ids, attention_mask, document, len(category))
+            loss = (loss + self.loss(again, *labels)) / 2
+            loss = loss + self.consistency * _divergence(logits.category, again.category)
+        return {"loss": loss, **{name: part for name, part in logits._asdict().items() if part is not None}}
+
+    def _documents(self, input_ids: Tensor, attention_mask: Tensor, document: Tensor, n: int) -> Logits:
         weight = attention_mask.sum(1).float()
-        n = category.shape[0]
-        logits = Logits(*(None if part is None else merge(part, weight, document, n) for part in by_window))  # type: ignore[arg-type]
-        answered = {name: part for name, part in logits._asdict().items() if part is not None}
-        return {"loss": self.loss(logits, category, secondary, urgency), **answered}
+        by_window = self.windows(input_ids, attention_mask)
+        return Logits(*(None if part is None else merge(part, weight, document, n) for part in by_window))  # type: ignore[arg-type]
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Everything but the encoder's."""
@@ -146,6 +156,15 @@ def merge(by_window: Tensor, weight: Tensor, document: Tensor, n: int) -> Tensor
     by_window = by_window.float()
     total = by_window.new_zeros(n, by_window.shape[1]).index_add(0, document, by_window * weight.unsqueeze(1))
     return total / weight.new_zeros(n).index_add(0, document, weight).unsqueeze(1)
+
+
+def _divergence(one: Tensor, other: Tensor) -> Tensor:
+    """How far apart two answers (n, categories) to the same rows are: R-Drop (Liang et al. 2021).
+
+    Half the sum of both Kullback-Leibler divergences, mean over rows.
+    """
+    first, second = functional.log_softmax(one, -1), functional.log_softmax(other, -1)
+    return ((first.exp() - second.exp()) * (first - second)).sum(1).mean() / 2
 
 
 def _ordinal_loss(logits: Tensor, levels: Tensor) -> Tensor:

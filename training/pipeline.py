@@ -28,7 +28,6 @@ from training.registry import Registry
 from training.settings import TrainSettings
 from training.sources import Example
 
-QUICK_TOKENS = 2_000_000  # to learn from, over all epochs, in a second fit that nobody asked for
 SMOKE_TEXTS = (
     "I was charged twice this month and nobody answers the phone.",
     "It stopped working yesterday. What should I do?",
@@ -86,12 +85,10 @@ def _fit_again(prepared: Prepared, fitted: Fitted, reporter: Reporter) -> Fitted
     """A second fit, from the start, that learns from the validation rows too, for as many epochs as served the first.
 
     What stopping and calibration needed is a tenth of the rows; only the test rows must stay unseen. None if it was
-    not asked for, or not quick enough to be done unasked.
+    not asked for.
     """
     settings, made = prepared.settings, prepared.corpus
-    quick = fitted.tokens * fitted.epochs <= QUICK_TOKENS
-    wanted = quick if settings.refit is None else settings.refit
-    if not (wanted and made.test):  # without test rows it could not be measured
+    if not (settings.refit and made.test):  # without test rows it could not be measured
         return None
     reporter.say("a second fit learns from the validation rows too")
     encoder = encoders.load(settings.base_model)

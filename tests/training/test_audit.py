@@ -62,7 +62,7 @@ def test_a_corrected_file_is_what_train_learns_from(
     spoilt = [row for row in two if row["category"] == "praise"][4:]
     wrong = write([{**row, "category": "billing"} if row in spoilt else row for row in two], tmp_path / "wrong.csv")
     praise = [{**row, "text": row["text"].upper()} for row in spoilt]
-    options = ("--epochs", 1, "--no-refit", "--out", tmp_path / "bundle", "--json")
+    options = ("--epochs", 1, "--consistency", 0, "--out", tmp_path / "bundle", "--json")
     result = run("train", "--data", wrong, "--corrections", write(praise, tmp_path / "corrected.csv"), *options)
     assert result.exit_code == 0, result.output
     assert "removed 0 duplicates" in result.stderr
@@ -96,7 +96,7 @@ def test_a_slip_in_a_correction_is_rejected_and_makes_no_category(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     slip = write([{"text": rows[0]["text"], "category": "bililng"}], tmp_path / "slip.csv")
-    options = ("--epochs", 1, "--no-refit", "--out", tmp_path / "bundle", "--json")
+    options = ("--epochs", 1, "--consistency", 0, "--out", tmp_path / "bundle", "--json")
     result = run("train", "--data", write(rows, tmp_path / "a.csv"), "--corrections", slip, *options)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["rejected"] == 1

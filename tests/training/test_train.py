@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pandas
 import pytest
+import torch
 from mlflow import MlflowClient
 
 from earful import bundle as bundles
@@ -243,7 +244,7 @@ def test_a_model_that_int8_would_change_keeps_full_precision_or_is_not_made(
     monkeypatch.setattr(export, "problems", lambda found: ["labels moved"] if next(seen) in unlike else [])
     few = tmp_path / "few.jsonl"
     few.write_text("\n".join(trained.data.read_text(encoding="utf-8").splitlines()[:150]) + "\n", encoding="utf-8")
-    result = run("train", "--data", few, "--epochs", 1, "--no-refit", "--out", tmp_path / "b", "--json")
+    result = run("train", "--data", few, "--epochs", 1, "--consistency", 0, "--out", tmp_path / "b", "--json")
     assert "the int8 model does not answer as the trained one: labels moved" in result.stderr
     if "float32" in unlike:
         assert (result.exit_code, (tmp_path / "b").exists()) == (1, False)
@@ -276,15 +277,35 @@ def test_a_second_fit_learns_from_the_validation_rows(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_same_seed_gives_the_same_network_and_rows_without_a_label_train_the_other_head(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_network_and_rows_without_a_label_train_the_other_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = tmp_path / "rows.csv"
     lines = [f"story {n},{'ab'[n % 2] if n % 3 else ''},{'high' if n % 3 == 0 else ''}" for n in range(48)]
     data.write_text("text,category,urgency\n" + "\n".join(lines) + "\n", encoding="utf-8")
     rows = read([str(data)], Columns(), None).examples
     settings = TrainSettings(data=(str(data),), epochs=1, batch_size=8)
-    fits = [finetune.fit(encoders.load("minilm"), rows[:40], rows[40:], ["a", "b"], settings) for _ in range(2)]
+    monkeypatch.setattr(finetune, "QUICK_TOKENS", 10_000)
+    several = (settings, settings, settings.model_copy(update={"consistency": 0.0}))
+    fits = [finetune.fit(encoders.load("minilm"), rows[:40], rows[40:], ["a", "b"], one) for one in several]
     np.testing.assert_array_equal(fits[0].held.category, fits[1].held.category)
     assert fits[0].network.urgency is not None
+    assert not np.array_equal(fits[0].held.category, fits[2].held.category)
+    monkeypatch.setattr(finetune, "QUICK_TOKENS", 100)  # consistency is for what trains quickly
+    slow = finetune.fit(encoders.load("minilm"), rows[:40], rows[40:], ["a", "b"], settings)
+    np.testing.assert_array_equal(slow.held.category, fits[2].held.category)
+
+
+def test_consistency_costs_what_two_answers_differ_and_nothing_without_dropout() -> None:
+    torch.manual_seed(0)
+    network = FeedbackNetwork(encoders.load("minilm").model, 3, 0, consistency=100.0)
+    labels = {"secondary": finetune.IGNORED, "urgency": finetune.IGNORED}
+    batch = Collator(0)([{"windows": [[101, 2000 + n, 102]], "category": n % 3, **labels} for n in range(9)])
+    with torch.no_grad():
+        eager, calm = network.train()(**batch)["loss"], network.eval()(**batch)["loss"]
+        network.consistency = 0.0
+        assert network(**batch)["loss"] == calm
+        assert eager > network.train()(**batch)["loss"] + 0.05
 
 
 def test_windows_of_one_feedback_are_merged_by_their_tokens() -> None:
