@@ -121,7 +121,7 @@ def train(
         int | None, typer.Option(help="Lowest layers of the encoder to leave as they are, to train faster.")
     ] = None,
     consistency: Annotated[
-        float | None, typer.Option(help="Weight of R-Drop: better, at twice the time. 1 where that is quick, else 0.")
+        float | None, typer.Option(help="Weight of R-Drop, which doubles the time. 1 where that is quick, else 0.")
     ] = None,
     critical_recall: Annotated[
         float | None, typer.Option(help="Share of critical rows to be called so, whatever false alarms that costs.")

@@ -1,7 +1,7 @@
 """Calibration: temperatures and tiers, fitted on rows that the network was not trained on."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -181,17 +181,23 @@ def _sure_threshold(confidence: NDArray[np.float64], correct: NDArray[np.bool_],
     By the lower bound of Clopper and Pearson (1934). The best of many thresholds looks better than it is: on other
     answers the promise is kept nine times in ten.
     """
-    order = np.argsort(-confidence, kind="stable")
-    hits, rows = np.cumsum(correct[order]), np.arange(1, len(order) + 1)
-    good = np.flatnonzero(beta.ppf(1 - SURE, np.maximum(hits, 1), rows - hits + 1) >= promise)
-    return float(confidence[order][good[-1]]) if len(good) else None
+    return _lowest(
+        confidence, correct, lambda hits, n: beta.ppf(1 - SURE, np.maximum(hits, 1), n - hits + 1) >= promise
+    )
 
 
 def _threshold(confidence: NDArray[np.float64], correct: NDArray[np.bool_], promise: float) -> float | None:
+    """The lowest confidence from which so many answers, `FEWEST_ROWS` at least, were right."""
+    return _lowest(confidence, correct, lambda hits, n: (hits / n >= promise) & (n >= FEWEST_ROWS))
+
+
+def _lowest(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], good: Callable[[Ints, Ints], NDArray[np.bool_]]
+) -> float | None:
+    """The lowest confidence from which answers are `good`, by how many are right and how many there are."""
     order = np.argsort(-confidence, kind="stable")
-    precision = np.cumsum(correct[order]) / np.arange(1, len(order) + 1)
-    good = np.flatnonzero((precision >= promise) & (np.arange(1, len(order) + 1) >= FEWEST_ROWS))
-    return float(confidence[order][good[-1]]) if len(good) else None
+    found = np.flatnonzero(good(np.cumsum(correct[order]), np.arange(1, len(order) + 1)))
+    return float(confidence[order][found[-1]]) if len(found) else None
 
 
 def _rule(tier: str, low: float, high: float, confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> TierRule:

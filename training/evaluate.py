@@ -119,10 +119,8 @@ def floors(taxonomy: Taxonomy, examples: Sequence[Example]) -> list[int]:
     return [floor(taxonomy.reasons(normalise(example.feedback.text))) for example in examples]
 
 
-def report(logits: Logits, policy: Policy, taxonomy: Taxonomy, examples: Sequence[Example]) -> Report:
-    """Measure raw answers, decided by a policy and the taxonomy's rules, against the labels."""
-    names = taxonomy.names
-    answered = answer(logits, policy, floors(taxonomy, examples))
+def report(answered: Answered, policy: Policy, names: Sequence[str], examples: Sequence[Example]) -> Report:
+    """Measure what a policy decided against the labels; `names` are the categories in their order."""
     right = answers(examples, names)
     tiers = [policy.tier(confidence) for confidence in answered.category.max(axis=1)]
     channels = [example.feedback.channel or "unknown" for example in examples]

@@ -35,7 +35,9 @@ def evaluate(
         raise InputError(f"{', '.join(data)}: no row can be used")
     with reporter.bar("answering", len(source.examples)) as bar:
         logits = evaluating.run(tagger, source.examples, bar.advance)
-    return evaluating.report(logits, tagger.bundle.policy, tagger.bundle.taxonomy, source.examples)
+    policy, taxonomy = tagger.bundle.policy, tagger.bundle.taxonomy
+    answered = evaluating.answer(logits, policy, evaluating.floors(taxonomy, source.examples))
+    return evaluating.report(answered, policy, taxonomy.names, source.examples)
 
 
 def _load(model: str, settings: RegistrySettings) -> Tagger:

@@ -24,7 +24,7 @@ from training.network import IGNORED, Collator, FeedbackNetwork, has_bf16
 from training.settings import TrainSettings
 from training.sources import Example
 
-QUICK_TOKENS = 2_000_000  # over all passes
+QUICK_TOKENS = 2_000_000  # to learn from, over all passes, in steps that nobody asked to take twice as long
 STEPS = 300  # optimiser steps that few rows are given, as near as whole epochs allow
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 12
 PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the heads start from

@@ -112,15 +112,10 @@ def _finish(
     measured_on = "test rows" if made.test else "validation rows (which also set the stopping point and the thresholds)"
     known = last is not None or not made.test  # the rows that were just compared are those to be measured on
     logits = exported.answers if known else _answer(tagger, made.test, reporter)
-    report = evaluate.report(logits, policy, prepared.taxonomy, measured)
+    answered = evaluate.answer(logits, policy, evaluate.floors(prepared.taxonomy, measured))
+    report = evaluate.report(answered, policy, names, measured)
     run.evaluation(report, measured_on, exported.parity, exported.precision)
-    run.figures(
-        draw(
-            evaluate.answer(logits, policy, evaluate.floors(prepared.taxonomy, measured)),
-            answers(measured, names),
-            names,
-        )
-    )
+    run.figures(draw(answered, answers(measured, names), names))
     content = {
         **exported.content,
         bundles.POLICY: policy.model_dump_json(indent=2).encode(),
