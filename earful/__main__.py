@@ -123,13 +123,20 @@ def train(
     consistency: Annotated[
         float | None, typer.Option(help="Weight of R-Drop, which doubles the time. 1 where that is quick, else 0.")
     ] = None,
+    contrast: Annotated[
+        float | None,
+        typer.Option(help="Weight of a loss on pairs of one category. 1 where they have few rows, else 0."),
+    ] = None,
     critical_recall: Annotated[
         float | None, typer.Option(help="Share of critical rows to be called so, whatever false alarms that costs.")
     ] = None,
     target_precision: Annotated[
         float | None, typer.Option(help="Share of right ones among the answers that nobody reviews; the rest need it.")
     ] = None,
-    refit: Annotated[bool, typer.Option(help="Learn from the validation rows too, in a second fit.")] = False,
+    refit: Annotated[
+        bool | None,
+        typer.Option(help="Learn from the validation rows too, in a second fit; so it is where categories have few."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, data and machine: same model.")] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it champion even if there is one.")] = False,
     as_json: Json = False,
@@ -155,8 +162,8 @@ def train(
             **_given(
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
                 test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-                frozen_layers=frozen_layers, consistency=consistency, critical_recall=critical_recall,
-                target_precision=target_precision, refit=refit, seed=seed,
+                frozen_layers=frozen_layers, consistency=consistency, contrast=contrast,
+                critical_recall=critical_recall, target_precision=target_precision, refit=refit, seed=seed,
             ),
         )  # fmt: skip
         made = pipeline.train(settings, registry, Reporter(messages))

@@ -21,12 +21,11 @@ from earful.taxonomy import URGENCIES
 from earful.text import Windower, normalise
 from training.encoders import Encoder
 from training.network import IGNORED, Collator, FeedbackNetwork, has_bf16
+from training.recipe import Recipe
+from training.sampling import PairTrainer
 from training.settings import TrainSettings
 from training.sources import Example
 
-QUICK_TOKENS = 2_000_000  # to learn from, over all passes, in steps that nobody asked to take twice as long
-STEPS = 300  # optimiser steps that few rows are given, as near as whole epochs allow
-FEWEST_EPOCHS, MOST_EPOCHS = 5, 12
 PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the heads start from
 _LAYER = re.compile(r"\blayers?\.(\d+)\.")  # the number of a layer, as Hugging Face's encoders name their parameters
 SAMPLE = 256  # training windows on which the export sees typical activations
@@ -69,12 +68,12 @@ def fit(
     held: Sequence[Example],
     categories: Sequence[str],
     settings: TrainSettings,
+    recipe: Recipe,
     callbacks: Sequence[TrainerCallback] = (),
-    passes: int | None = None,
 ) -> Fitted:
-    """Fine-tune one network and keep its best epoch by its score on `held`. Same seed and machine, same result.
+    """Fine-tune one network; `held` rows choose the epoch that is kept, if the recipe says so.
 
-    With `passes` it learns for so many epochs, whatever `held` says, and the last is kept.
+    Same seed and machine, same result.
     """
     set_seed(settings.seed)
     windower = Windower(encoder.tokenizer, min(settings.window_tokens, encoder.longest), settings.window_overlap)
@@ -83,19 +82,16 @@ def fit(
     collator = Collator(encoder.pad_id)
     rows = dataset(train, windower, categories, settings.train_windows)
     checks = dataset(held, windower, categories)
-    epochs = passes or settings.epochs or _epochs(len(train), settings.batch_size)
-    tokens = sum(rows["length"])
     network = FeedbackNetwork(
-        encoder.model, len(categories), levels, settings.label_smoothing, several,
-        consistency=_consistency(settings, tokens * epochs),
-    )  # fmt: skip
+        encoder.model, len(categories), levels, settings.label_smoothing, several, recipe.consistency, recipe.contrast
+    )
     _freeze(encoder.model, settings.frozen_layers)
     _start_heads(network, rows, collator)
-    stopping = [] if passes else [EarlyStoppingCallback(settings.patience)]
+    stopping = [EarlyStoppingCallback(settings.patience)] if recipe.best else []
     with tempfile.TemporaryDirectory(prefix="earful-train-") as folder:
-        trainer = Trainer(
+        trainer = (PairTrainer if recipe.contrast else Trainer)(
             model=network,
-            args=_arguments(settings, epochs, folder, choose=not passes),
+            args=_arguments(settings, recipe, folder),
             train_dataset=rows,
             eval_dataset=checks,
             data_collator=collator,
@@ -113,7 +109,7 @@ def fit(
         network=network,
         held=_answer(network, checks, collator),
         history=tuple(entry for entry in state.log_history if "epoch" in entry),
-        epochs=passes or round(epochs * (state.best_global_step or state.max_steps) / state.max_steps),
+        epochs=round(recipe.epochs * (state.best_global_step or state.max_steps) / state.max_steps),
         sample=tuple(tuple(item["windows"][0]) for item in rows.select(range(min(SAMPLE, len(rows))))),
     )
 
@@ -140,25 +136,11 @@ def _freeze(encoder: Any, layers: int) -> None:
             parameter.requires_grad_(False)
 
 
-def _epochs(rows: int, batch_size: int) -> int:
-    """Enough passes that few rows get `STEPS` steps, within bounds; early stopping ends what is not needed."""
-    steps = max(1, rows // batch_size)
-    return int(np.clip(round(STEPS / steps), FEWEST_EPOCHS, MOST_EPOCHS))
-
-
-def _consistency(settings: TrainSettings, tokens: int) -> float:
-    """As it was set; else 1 if so many tokens, over all passes, are few enough for each step to take twice as long."""
-    if settings.consistency is not None:
-        return settings.consistency
-    return float(tokens <= QUICK_TOKENS)
-
-
-def _arguments(settings: TrainSettings, epochs: int, folder: str, choose: bool) -> TrainingArguments:
-    """`choose`: measure every epoch on the validation rows and keep the best."""
-    each = "epoch" if choose else "no"
+def _arguments(settings: TrainSettings, recipe: Recipe, folder: str) -> TrainingArguments:
+    each = "epoch" if recipe.best else "no"
     return TrainingArguments(
         output_dir=folder,
-        num_train_epochs=epochs,
+        num_train_epochs=recipe.epochs,
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
@@ -174,7 +156,7 @@ def _arguments(settings: TrainSettings, epochs: int, folder: str, choose: bool) 
         logging_strategy="epoch",
         save_only_model=True,
         save_total_limit=1,
-        load_best_model_at_end=choose,
+        load_best_model_at_end=recipe.best,
         metric_for_best_model="score",
         greater_is_better=True,
         label_names=["category", "urgency"],

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from earful.settings import RegistrySettings
 from earful.tagger import Logits, Tagger
 from earful.taxonomy import URGENCIES
 from training import card, encoders, evaluate, export, finetune, tracking
+from training import recipe as recipes
 from training.calibrate import answers, calibrate, languages
 from training.encoders import Encoder
 from training.evaluate import Report
@@ -24,6 +25,7 @@ from training.finetune import Fitted
 from training.plots import draw
 from training.prepare import Prepared, prepare
 from training.progress import Reporter, TrainingBar
+from training.recipe import Recipe
 from training.registry import Registry
 from training.settings import TrainSettings
 from training.sources import Example
@@ -58,9 +60,11 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
     bundles.check_writable(settings.out)
     prepared = prepare(settings, reporter)
     encoder = encoders.load(settings.base_model)
+    recipe = recipes.choose(settings, prepared.corpus.train)
     if not PartialState().is_main_process:
-        _fit_again(prepared, _fit(prepared, encoder, Reporter()), Reporter())
+        _fit_again(prepared, recipe, _fit(prepared, encoder, recipe, Reporter()), Reporter())
         return None
+    reporter.say(str(recipe))
     with tracking.start(registry) as run:
         names = {
             "name": prepared.taxonomy.name,
@@ -68,34 +72,36 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
             "digest": prepared.taxonomy.digest,
         }
         run.data(settings, prepared.corpus, names, len(prepared.rejects))
-        fitted = _fit(prepared, encoder, reporter)
+        run.recipe(recipe)
+        fitted = _fit(prepared, encoder, recipe, reporter)
         run.epochs(fitted.history)
-        last = _fit_again(prepared, fitted, reporter)
+        last = _fit_again(prepared, recipe, fitted, reporter)
         return _finish(prepared, encoder, fitted, last, run, Registry(registry), reporter)
 
 
-def _fit(prepared: Prepared, encoder: Encoder, reporter: Reporter) -> Fitted:
-    made = prepared.corpus
+def _fit(prepared: Prepared, encoder: Encoder, recipe: Recipe, reporter: Reporter) -> Fitted:
+    made, names = prepared.corpus, prepared.taxonomy.names
     with reporter.bar("training", None) as bar:
         callbacks = [TrainingBar(reporter, bar)]
-        return finetune.fit(encoder, made.train, made.validation, prepared.taxonomy.names, prepared.settings, callbacks)
+        return finetune.fit(encoder, made.train, made.validation, names, prepared.settings, recipe, callbacks)
 
 
-def _fit_again(prepared: Prepared, fitted: Fitted, reporter: Reporter) -> Fitted | None:
+def _fit_again(prepared: Prepared, recipe: Recipe, fitted: Fitted, reporter: Reporter) -> Fitted | None:
     """A second fit, from the start, that learns from the validation rows too, for as many epochs as served the first.
 
-    What stopping and calibration needed is a tenth of the rows; only the test rows must stay unseen. None if it was
-    not asked for.
+    What stopping and calibration needed is a tenth of the rows; only the test rows must stay unseen. None if the
+    recipe does without.
     """
     settings, made = prepared.settings, prepared.corpus
-    if not (settings.refit and made.test):  # without test rows it could not be measured
+    if not (recipe.refit and made.test):  # without test rows it could not be measured
         return None
     reporter.say("a second fit learns from the validation rows too")
     encoder = encoders.load(settings.base_model)
     rows, names = (*made.train, *made.validation), prepared.taxonomy.names
+    to_the_end = replace(recipe, epochs=fitted.epochs, best=False)
     with reporter.bar("training on the validation rows too", None) as bar:
         callbacks = [TrainingBar(reporter, bar)]
-        return finetune.fit(encoder, rows, made.test, names, settings, callbacks, passes=fitted.epochs)
+        return finetune.fit(encoder, rows, made.test, names, settings, to_the_end, callbacks)
 
 
 def _finish(

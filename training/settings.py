@@ -74,6 +74,10 @@ class TrainSettings(BaseModel):
         float | None,
         Field(ge=0, description="Weight of agreement between two answers of each step; 1 where that is quick, else 0."),
     ] = None
+    contrast: Annotated[
+        float | None,
+        Field(ge=0, description="Weight of a loss on pairs of one category; 1 where categories have few rows, else 0."),
+    ] = None
     patience: Annotated[PositiveInt, Field(description="Epochs without a better validation score before stopping.")] = 3
     window_tokens: Annotated[int, Field(ge=16, le=512, description="Tokens per window.")] = 256
     window_overlap: Annotated[int, Field(ge=0, description="Tokens shared by neighbouring windows.")] = 32
@@ -86,7 +90,10 @@ class TrainSettings(BaseModel):
         float | None,
         Field(gt=0, lt=1, description="Share of right ones among the answers of a category that nobody reviews."),
     ] = None
-    refit: Annotated[bool, Field(description="Learn from the validation rows too, in a second fit.")] = False
+    refit: Annotated[
+        bool | None,
+        Field(description="Learn from the validation rows too, in a second fit; so it is where categories have few."),
+    ] = None
     seed: Annotated[int, Field(ge=0, description="Same seed, same data, same machine: same model.")] = 0
 
     name: Annotated[str, Field(description="Name of the registered model.")] = "earful"

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from earful.tags import FLAT_COLUMNS
 from training.corpus import Corpus
 from training.evaluate import Report
 from training.export import Parity, Precision
+from training.recipe import Recipe
 from training.registry import BUNDLE
 from training.settings import TrainSettings
 
@@ -56,6 +58,10 @@ class Run:
             "texts_with_several_labels": corpus.conflicts,
         }
         mlflow.log_metrics(counts)
+
+    def recipe(self, recipe: Recipe) -> None:
+        """What was chosen where nothing was set."""
+        mlflow.log_params({f"recipe_{key}": value for key, value in asdict(recipe).items()})
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
         """Losses and rates by epoch."""

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -20,11 +21,11 @@ from earful.policy import Policy
 from earful.tagger import Logits, Tagger
 from earful.tags import FLAT_COLUMNS
 from tests.conftest import Trained, run
-from training import encoders, export, finetune
+from training import encoders, export, finetune, recipe
 from training.calibrate import Answers
 from training.network import Collator, FeedbackNetwork
 from training.settings import Columns, TrainSettings
-from training.sources import read
+from training.sources import Example, read
 
 
 @pytest.fixture
@@ -276,6 +277,11 @@ def test_a_second_fit_learns_from_the_validation_rows(
     assert ("second fit" in (tmp_path / "bundle" / "card.md").read_text(encoding="utf-8")) == (option == "--refit")
 
 
+def fit_small(rows: Sequence[Example], settings: TrainSettings) -> finetune.Fitted:
+    train, held = rows[:40], rows[40:]
+    return finetune.fit(encoders.load("minilm"), train, held, ["a", "b"], settings, recipe.choose(settings, train))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_same_seed_gives_the_same_network_and_rows_without_a_label_train_the_other_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -284,15 +290,16 @@ def test_the_same_seed_gives_the_same_network_and_rows_without_a_label_train_the
     lines = [f"story {n},{'ab'[n % 2] if n % 3 else ''},{'high' if n % 3 == 0 else ''}" for n in range(48)]
     data.write_text("text,category,urgency\n" + "\n".join(lines) + "\n", encoding="utf-8")
     rows = read([str(data)], Columns(), None).examples
-    settings = TrainSettings(data=(str(data),), epochs=1, batch_size=8)
-    monkeypatch.setattr(finetune, "QUICK_TOKENS", 10_000)
+    settings = TrainSettings(data=(str(data),), epochs=1, batch_size=8, contrast=0)
+    monkeypatch.setattr(recipe, "FEW_LABELS", 0)
+    monkeypatch.setattr(recipe, "QUICK_TOKENS", 10_000)
     several = (settings, settings, settings.model_copy(update={"consistency": 0.0}))
-    fits = [finetune.fit(encoders.load("minilm"), rows[:40], rows[40:], ["a", "b"], one) for one in several]
+    fits = [fit_small(rows, one) for one in several]
     np.testing.assert_array_equal(fits[0].held.category, fits[1].held.category)
     assert fits[0].network.urgency is not None
     assert not np.array_equal(fits[0].held.category, fits[2].held.category)
-    monkeypatch.setattr(finetune, "QUICK_TOKENS", 100)  # consistency is for what trains quickly
-    slow = finetune.fit(encoders.load("minilm"), rows[:40], rows[40:], ["a", "b"], settings)
+    monkeypatch.setattr(recipe, "QUICK_TOKENS", 100)  # consistency is for what trains quickly
+    slow = fit_small(rows, settings)
     np.testing.assert_array_equal(slow.held.category, fits[2].held.category)
 
 

@@ -1,0 +1,96 @@
+"""How a network is fitted to the rows there are: the choice, that it is told, and that what it chooses works."""
+
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from earful.feedback import Feedback
+from tests.conftest import STARTER, run
+from training import encoders, recipe
+from training.finetune import IGNORED
+from training.network import Collator, FeedbackNetwork
+from training.sampling import TOGETHER, InGroups
+from training.settings import TrainSettings
+from training.sources import Example
+
+
+def rows(each: int, text: str = "a parcel") -> list[Example]:
+    return [
+        Example(feedback=Feedback(text=text), source="x", row=n, category=category, urgency=None)
+        for category in ("delivery", "billing", "praise")
+        for n in range(each)
+    ]
+
+
+def settings(**given: object) -> TrainSettings:
+    return TrainSettings.model_validate({"data": ("x.csv",), **given})
+
+
+def test_few_rows_a_category_are_learned_in_pairs_and_all_of_them() -> None:
+    few = recipe.choose(settings(), rows(10))
+    assert (few.contrast, few.consistency, few.refit, few.best) == (1, 0, True, False)
+    assert "the middle one has 10" in str(few)
+    many = recipe.choose(settings(), rows(100))
+    assert (many.contrast, many.consistency, many.refit, many.best) == (0, 1, False, True)
+
+
+def test_much_text_is_not_read_twice() -> None:
+    assert recipe.choose(settings(), rows(100, "a long story " * 2_000)).consistency == 0
+
+
+def test_what_was_set_is_done_whatever_the_rows() -> None:
+    told = settings(epochs=3, contrast=0, consistency=0.5, refit=False)
+    few = recipe.choose(told, rows(10))
+    assert (few.epochs, few.contrast, few.consistency, few.refit) == (3, 0, 0.5, False)
+    assert recipe.choose(settings(contrast=0.3), rows(100)).contrast == 0.3
+
+
+def test_every_row_is_learned_once_an_epoch_beside_others_of_its_category() -> None:
+    categories = [n % 5 for n in range(103)]
+    sampler = InGroups(categories, 0)
+    first, second = list(sampler), list(sampler)
+    assert sorted(first) == sorted(second) == list(range(103))
+    assert first != second
+    assert list(InGroups(categories, 0)) == first
+    followed = sum(categories[a] == categories[b] for a, b in pairwise(first))
+    assert followed >= 103 * (TOGETHER - 1) / TOGETHER - 5
+
+
+def test_contrast_costs_more_where_categories_lie_together_than_where_they_lie_apart() -> None:
+    torch.manual_seed(0)
+    network = FeedbackNetwork(encoders.load("minilm").model, 2, 0, contrast=100.0).train()
+    texts = ([101, 2000, 102], [101, 9000, 102])
+
+    def loss(categories: list[int]) -> float:
+        labels = {"secondary": IGNORED, "urgency": IGNORED}
+        batch = [{"windows": [texts[n // 2]], "category": kind, **labels} for n, kind in enumerate(categories)]
+        with torch.no_grad():
+            return float(network(**Collator(0)(batch))["loss"])
+
+    assert loss([0, 0, 1, 1]) + 20 < loss([0, 1, 0, 1])
+
+
+def test_train_learns_from_eight_rows_a_category_and_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    every = [json.loads(line) for line in (STARTER / "retail.jsonl").read_text(encoding="utf-8").splitlines()]
+    taken: Counter[str] = Counter()
+    sides = {"train": 8, "validation": 10, "test": 25}
+    lines = []
+    for row in every:
+        n, kind = taken[row["category"]], row["category"]
+        if kind not in {"account_access", "delivery", "safety", "praise"} or n >= 25 or len(row["text"]) > 200:
+            continue
+        taken[kind] += 1
+        side = next(name for name, end in sides.items() if n < end)
+        lines.append(json.dumps({"text": row["text"], "category": kind, "split": side}))
+    data = tmp_path / "few.jsonl"
+    data.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    result = run("train", "--data", data, "--split-column", "split", "--out", tmp_path / "bundle", "--json")
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stderr.split())
+    assert "few rows a category (the middle one has 8): 20 epochs, cross-entropy, contrast 1, a second fit" in told
+    assert json.loads(result.stdout)["metrics"]["category_accuracy"] > 0.6
