@@ -46,12 +46,33 @@ class OrdinalHead(nn.Module):
         return logits
 
 
+class SharedDropout(nn.Dropout):
+    """Dropout that drops the same features of every token of a window (Gal and Ghahramani 2016).
+
+    Random numbers for each token by itself are a fifth of a training step, and teach no more.
+    """
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Hidden states (windows, tokens, width); of other shapes, each number is dropped by itself."""
+        if not self.training or hidden.dim() != 3:
+            return super().forward(hidden)
+        kept = torch.rand(len(hidden), 1, hidden.shape[2], device=hidden.device) >= self.p
+        return hidden * (kept / (1 - self.p)).to(hidden.dtype)
+
+
+def share_dropout(encoder: nn.Module) -> None:
+    """Replace every dropout in an encoder by one that is shared between tokens."""
+    for name, module in list(encoder.named_modules()):
+        if type(module) is nn.Dropout:
+            encoder.set_submodule(name, SharedDropout(module.p))
+
+
 class FeedbackNetwork(nn.Module):
     """Mean-pooled encoder with a category head and, if `levels` is not 0, an ordinal urgency head.
 
     If `several`, a third head says of each category whether it is present, be it as a second one. With `consistency`
-    or `contrast` each training step reads twice, with different dropout: the one weighs how far apart the two answers
-    may lie, the other how far from each other feedback of one category, compared with that of the others.
+    or `contrast` each training step reads every row twice, with different dropout: the one weighs how far apart the
+    two answers may lie, the other how far from each other feedback of one category, compared with that of the others.
 
     A long feedback comes as several windows, each exported on its own. The heads are linear, so the mean of the
     windows' logits, weighted by their tokens, is the head's answer to the mean over all tokens of the feedback.
@@ -63,6 +84,7 @@ class FeedbackNetwork(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+        share_dropout(encoder)
         self.encoder = encoder
         self.dropout = nn.Dropout(0.1)
         self.category = nn.Linear(width, categories)
@@ -105,16 +127,17 @@ class FeedbackNetwork(nn.Module):
 
         `category`, `secondary` and `urgency` (n,) hold label indices, `IGNORED` where a row has none.
         """
-        labels = (category, secondary, urgency)
+        n, twice = len(category), self.training and (self.consistency or self.contrast)
+        if twice:
+            input_ids, attention_mask = input_ids.repeat(2, 1), attention_mask.repeat(2, 1)
+            document = torch.cat([document, document + n])
+            category, secondary, urgency = category.repeat(2), secondary.repeat(2), urgency.repeat(2)
         features = self.features(input_ids, attention_mask, document)
         logits = self.heads(self.dropout(features))
-        loss = self.loss(logits, *labels)
-        if self.training and (self.consistency or self.contrast):
-            again = self.features(input_ids, attention_mask, document)
-            second = self.heads(self.dropout(again))
-            loss = (loss + self.loss(second, *labels)) / 2
-            loss = loss + self.consistency * _divergence(logits.category, second.category)
-            loss = loss + self.contrast * _contrast(torch.cat([features, again]), category.repeat(2))
+        loss = self.loss(logits, category, secondary, urgency)
+        if twice:
+            loss = loss + self.consistency * _divergence(*logits.category.split(n))
+            loss = loss + self.contrast * _contrast(features, category)
         return {"loss": loss, **{name: part for name, part in logits._asdict().items() if part is not None}}
 
     def head_parameters(self) -> list[nn.Parameter]:

@@ -315,6 +315,18 @@ def test_consistency_costs_what_two_answers_differ_and_nothing_without_dropout()
         assert eager > network.train()(**batch)["loss"] + 0.05
 
 
+def test_dropout_in_the_encoder_is_the_same_for_every_token() -> None:
+    torch.manual_seed(0)
+    network = FeedbackNetwork(encoders.load("minilm").model, 3, 0)
+    dropouts = [part for part in network.encoder.modules() if isinstance(part, torch.nn.Dropout) and part.p]
+    assert len(dropouts) > 6
+    dropped = dropouts[0].train()(torch.ones(2, 5, 1000))
+    assert torch.equal(dropped[:, :1].expand_as(dropped), dropped)
+    assert not torch.equal(dropped[0], dropped[1])
+    torch.testing.assert_close(dropped.mean(), torch.tensor(1.0), atol=0.05, rtol=0)
+    assert torch.equal(dropouts[0].eval()(torch.ones(2, 5, 4)), torch.ones(2, 5, 4))
+
+
 def test_windows_of_one_feedback_are_merged_by_their_tokens() -> None:
     encoder = encoders.load("minilm")
     network = FeedbackNetwork(encoder.model, 3, 4).eval()
