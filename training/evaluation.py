@@ -26,7 +26,7 @@ def evaluate(
 
     Raises `InputError` if no row can be used; rows that cannot are said.
     """
-    tagger = _load(model, registry)
+    tagger = load(model, registry)
     source = sources.read(data, columns, tagger.bundle.taxonomy, encoding)
     reporter.say(f"read {len(source.examples):,} usable rows, rejected {len(source.rejects):,}")
     for reject in source.rejects[:5]:
@@ -40,7 +40,8 @@ def evaluate(
     return evaluating.report(answered, policy, taxonomy.names, source.examples)
 
 
-def _load(model: str, settings: RegistrySettings) -> Tagger:
+def load(model: str, settings: RegistrySettings) -> Tagger:
+    """The model that an alias, a version or a bundle folder names."""
     if Path(model).is_dir():
         return Tagger.load(Path(model))
     registry = Registry(settings)

@@ -136,7 +136,7 @@ class FeedbackNetwork(nn.Module):
         logits = self.heads(self.dropout(features))
         loss = self.loss(logits, category, secondary, urgency)
         if twice:
-            loss = loss + self.consistency * _divergence(*logits.category.split(n))
+            loss = loss + self.consistency * _divergence(*logits.category.chunk(2))
             loss = loss + self.contrast * _contrast(features, category)
         return {"loss": loss, **{name: part for name, part in logits._asdict().items() if part is not None}}
 
