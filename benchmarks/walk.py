@@ -4,7 +4,8 @@
 
 A tenth of the labelled rows, drawn at random, is kept from training and given as `--test`. It is then scored with
 `earful score` and sent to a running service; both must give the same answers. Beside them, TF-IDF of words and
-characters with LinearSVC, trained on the same nine tenths. What follows the options goes to `earful train`.
+characters with LinearSVC, and logistic regression on the frozen encoder, trained on the same nine tenths. What
+follows the options goes to `earful train`.
 """
 
 import argparse
@@ -24,9 +25,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score
 
-from benchmarks.quality import SETS, linear
+from benchmarks.quality import SETS, frozen, linear
 from benchmarks.server import free_port, wait
 from earful.settings import SQLITE
+from training.encoders import DEFAULT
 from training.settings import Columns
 
 Rows = list[dict[str, str]]
@@ -117,6 +119,7 @@ def figures(
     return {
         "ours": _measure(truth, [name for name, _ in scored]),
         "tfidf_svc": _measure(truth, peer.predict(held)),
+        "frozen": _measure(truth, frozen(texts, labels, held, DEFAULT)),
         "same_labels": sum(one[0] == other[0] for one, other in zip(scored, live, strict=True)),
         "largest_change_of_confidence": max(abs(one[1] - other[1]) for one, other in zip(scored, live, strict=True)),
         "rows": len(rest),
