@@ -133,6 +133,9 @@ def train(
     target_precision: Annotated[
         float | None, typer.Option(help="Share of right ones among the answers that nobody reviews; the rest need it.")
     ] = None,
+    in_scope: Annotated[
+        float | None, typer.Option(help="Share of rows like those learned from that are in scope; 1: every text is.")
+    ] = None,
     refit: Annotated[
         bool | None,
         typer.Option(help="Learn from the validation rows too, in a second fit; so it is where categories have few."),
@@ -163,7 +166,8 @@ def train(
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
                 test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
                 frozen_layers=frozen_layers, consistency=consistency, contrast=contrast,
-                critical_recall=critical_recall, target_precision=target_precision, refit=refit, seed=seed,
+                critical_recall=critical_recall, target_precision=target_precision, in_scope=in_scope, refit=refit,
+                seed=seed,
             ),
         )  # fmt: skip
         made = pipeline.train(settings, registry, Reporter(messages))

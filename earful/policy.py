@@ -12,6 +12,7 @@ from earful.tags import Outcome, Tier
 from earful.taxonomy import URGENCIES
 
 Floats = NDArray[np.float64]
+Raw = NDArray[np.floating]
 
 
 class TierRule(BaseModel):
@@ -25,6 +26,31 @@ class TierRule(BaseModel):
     rows: int
 
 
+class ScopeRule(BaseModel):
+    """A text scores `energy / energy_scale - distance / distance_scale`; below `least` it is out of scope.
+
+    The energy is the log of the sum of the category logits' exponents (Liu et al. 2020), the distance the squared one
+    to the nearest centre of a category. Each has as its scale how far it spreads over rows of the kind learned from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    energy_scale: Annotated[float, Field(gt=0)]
+    distance_scale: Annotated[float, Field(gt=0)]
+    least: float
+
+    def score(
+        self, category: NDArray[np.floating], position: NDArray[np.floating], nearness: NDArray[np.floating]
+    ) -> Floats:
+        """How much each text is like those learned from (n,); see `earful.tagger.Logits` for the arguments."""
+        logits = category.astype(np.float64)
+        highest = logits.max(axis=1)
+        energy = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+        distance = np.square(position.astype(np.float64)).sum(axis=1) - 2 * nearness.max(axis=1)
+        found: Floats = energy / self.energy_scale - distance / self.distance_scale
+        return found
+
+
 class Policy(BaseModel):
     """Temperatures and thresholds, fitted on rows that the network was not trained on.
 
@@ -32,7 +58,8 @@ class Policy(BaseModel):
     must be to be listed beside the first. `tiers` run from high to low, the last one from 0; an answer in
     `review_tiers` is `needs_review`. `languages` are those that the model learned from, as `earful.language.detect`
     names them; none means that they are not known. `review_below`, if it is not empty, decides instead of
-    `review_tiers`: for each category, in their order, the confidence below which an answer is `needs_review`.
+    `review_tiers`: for each category, in their order, the confidence below which an answer is `needs_review`. Without
+    `scope` no text is out of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +73,7 @@ class Policy(BaseModel):
     review_tiers: tuple[Tier, ...] = ("low",)
     review_below: tuple[float, ...] = ()
     languages: tuple[str, ...] = ()
+    scope: ScopeRule | None = None
 
     @field_validator("tiers")
     @classmethod
@@ -59,22 +87,31 @@ class Policy(BaseModel):
         """The best tier that a confidence earns."""
         return next(rule.tier for rule in self.tiers if confidence >= rule.min_confidence)
 
-    def outcome(self, category: int, confidence: float, language: str | None = None) -> Outcome:
-        """Whether an answer to a text in that language (None: not known) may be acted on unseen."""
+    def inside(self, category: Raw, position: Raw | None, nearness: Raw | None) -> NDArray[np.bool_]:
+        """Which texts (n,) are in scope; see `earful.tagger.Logits` for the arguments."""
+        if self.scope is None or position is None or nearness is None:
+            return np.ones(len(category), dtype=bool)
+        kept: NDArray[np.bool_] = self.scope.score(category, position, nearness) >= self.scope.least
+        return kept
+
+    def outcome(self, category: int, confidence: float, language: str | None = None, inside: bool = True) -> Outcome:
+        """Whether an answer to a text, in that language (None: not known) and in scope, may be acted on unseen."""
         if language and self.languages and language not in self.languages:
             return "unsupported_language"
+        if not inside:
+            return "out_of_scope"
         if self.review_below:
             return "needs_review" if confidence < self.review_below[category] else "tagged"
         return "needs_review" if self.tier(confidence) in self.review_tiers else "tagged"
 
-    def category_probabilities(self, logits: NDArray[np.floating]) -> Floats:
+    def category_probabilities(self, logits: Raw) -> Floats:
         """Calibrated probabilities (n, categories) from logits of the same shape."""
         scaled = logits.astype(np.float64) / self.category_temperature
         exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
         result: Floats = exponents / exponents.sum(axis=1, keepdims=True)
         return result
 
-    def presence(self, logits: NDArray[np.floating]) -> Floats:
+    def presence(self, logits: Raw) -> Floats:
         """Calibrated probabilities (n, categories), each by itself, from log odds of the same shape."""
         return _logistic(logits.astype(np.float64) / self.presence_temperature)
 
@@ -83,7 +120,7 @@ class Policy(BaseModel):
         others = (int(k) for k in np.argsort(-probabilities, kind="stable") if k != first)
         return [first, *(k for k in others if probabilities[k] >= self.presence_cut)]
 
-    def urgency(self, logits: NDArray[np.floating], floors: Sequence[int] = ()) -> "UrgencyDecisions":
+    def urgency(self, logits: Raw, floors: Sequence[int] = ()) -> "UrgencyDecisions":
         """Levels from cumulative log odds (n, levels - 1), none below its floor (n,), if there are floors."""
         above = _logistic(logits.astype(np.float64) / self.urgency_temperature)
         edges = np.hstack([np.ones((len(above), 1)), above, np.zeros((len(above), 1))])

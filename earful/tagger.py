@@ -26,15 +26,21 @@ Floats = NDArray[np.float32]
 
 
 class Logits(NamedTuple):
-    """`category` and `present` (n, categories), `urgency` (n, levels - 1); the latter two None if there is no head."""
+    """`category` and `present` (n, categories), `urgency` (n, levels - 1); the latter two None if there is no head.
+
+    `position` (n, width) is where a text lies among those that the model learned from, and `nearness` (n, centres) how
+    near to the centre of each category; None if the model does not know.
+    """
 
     category: Floats
     urgency: Floats | None = None
     present: Floats | None = None
+    position: Floats | None = None
+    nearness: Floats | None = None
 
     @property
-    def heads(self) -> list[str]:
-        """The names of the heads that there are."""
+    def parts(self) -> list[str]:
+        """The names of the parts that there are."""
         return [name for name, part in self._asdict().items() if part is not None]
 
 
@@ -91,7 +97,11 @@ class Tagger:
         floors = [floor(reasons) for reasons in rules]
         urgencies = None if logits.urgency is None else policy.urgency(logits.urgency, floors)
         present = None if logits.present is None else policy.presence(logits.present)
-        return [self._tags(item, n, categories[n], urgencies, present, rules[n]) for n, item in enumerate(items)]
+        inside = policy.inside(logits.category, logits.position, logits.nearness)
+        return [
+            self._tags(item, n, categories[n], bool(inside[n]), urgencies, present, rules[n])
+            for n, item in enumerate(items)
+        ]
 
     def logits(self, texts: Sequence[str]) -> Logits:
         """The model's raw answers for texts as sent: cleaned, cut into windows, and merged again by text."""
@@ -126,6 +136,7 @@ class Tagger:
         item: Feedback,
         n: int,
         probabilities: NDArray[np.float64],
+        inside: bool,
         urgencies: UrgencyDecisions | None,
         present: NDArray[np.float64] | None,
         reasons: Sequence[Rule],
@@ -153,7 +164,7 @@ class Tagger:
             urgency=urgency,
             topic=None,
             route=Route(owner=taxonomy.categories[best].owner, respond_within=due),
-            outcome=policy.outcome(best, confidence, self._language(item)),
+            outcome=policy.outcome(best, confidence, self._language(item), inside),
             model=self.ref,
         )
 

@@ -34,11 +34,11 @@ class Trained:
 
 
 def small_corpus(folder: Path) -> Path:
-    """Every fourth of the short pieces of the starter corpus: what a few steps can learn from while somebody waits."""
+    """Every fifth of the short pieces of the starter corpus: what a few steps can learn from while somebody waits."""
     path = folder / "small.jsonl"
     lines = [line for file in sorted(STARTER.glob("*.jsonl")) for line in file.read_text(encoding="utf-8").splitlines()]
     short = [line for line in lines if len(json.loads(line)["text"]) < SHORT]
-    path.write_text("\n".join(short[::4]) + "\n", encoding="utf-8")
+    path.write_text("\n".join(short[::5]) + "\n", encoding="utf-8")
     return path
 
 

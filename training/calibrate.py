@@ -11,7 +11,7 @@ from scipy.stats import beta
 from sklearn.metrics import precision_recall_curve
 
 from earful.language import detect
-from earful.policy import Policy, TierRule
+from earful.policy import Policy, ScopeRule, TierRule
 from earful.tagger import Logits
 from earful.taxonomy import URGENCIES
 from training.sources import Example
@@ -20,6 +20,7 @@ HIGH_PRECISION, MEDIUM_PRECISION = 0.95, 0.80  # what the tiers promise
 CRITICAL_PRECISION = 0.65  # of ten answers of "critical" more than six are: a false alarm costs less than a miss
 SURE = 0.95  # how sure it must be, by the answers measured, that a promised precision is kept
 UNREACHED = 1.01  # a confidence that no answer has
+FEWEST_SCOPE_ROWS = 200  # the one or two least of fewer rows would be chance
 FEWEST_ROWS = 20  # no cut is chosen on fewer rows
 RARE_LANGUAGE = 0.01  # share of rows below which a language was not learned, or is a mistake
 COLDEST, HOTTEST = -3.0, 3.0  # log temperature
@@ -48,12 +49,14 @@ def answers(examples: Sequence[Example], categories: Sequence[str]) -> Answers:
 
 
 def calibrate(
-    logits: Logits, right: Answers, critical_recall: float | None = None, target_precision: float | None = None
-) -> Policy:
+    logits: Logits, right: Answers, critical_recall: float | None = None, target_precision: float | None = None,
+    in_scope: float = 1.0,
+) -> Policy:  # fmt: skip
     """Temperatures by maximum likelihood (Guo et al. 2017), then tiers and cuts by the calibrated answers.
 
     `critical_recall` is the share of critical rows that are to be called so, whatever false alarms that costs;
-    `target_precision` how many of the answers that nobody reviews are to be right, in each category.
+    `target_precision` how many of the answers that nobody reviews are to be right, in each category; `in_scope` the
+    share of these rows that are to be in scope.
     """
     known = right.category >= 0
     temperature = _category_temperature(logits.category[known], right.category[known])
@@ -72,10 +75,22 @@ def calibrate(
     earned: dict[str, object] = {"tiers": tiers(confidence, correct)}
     if target_precision is not None:
         earned["review_below"] = _review_below(confidence, correct, first, probabilities.shape[1], target_precision)
+    earned["scope"] = _scope(logits, known, in_scope)
     if logits.urgency is not None:
         critical = policy.urgency(logits.urgency).probabilities[:, -1]
         earned["urgency_cuts"] = _urgency_cuts(critical, right.urgency, critical_recall)
     return policy.model_copy(update=earned)
+
+
+def _scope(logits: Logits, known: NDArray[np.bool_], share: float) -> ScopeRule | None:
+    """The rule that leaves this share of the rows with a category in scope; None if all are to be, or rows are few."""
+    if logits.position is None or logits.nearness is None or known.sum() < FEWEST_SCOPE_ROWS or share == 1.0:
+        return None
+    parts = logits.category[known], logits.position[known], logits.nearness[known]
+    alone = [ScopeRule(energy_scale=a, distance_scale=b, least=0.0) for a, b in ((1.0, np.inf), (np.inf, 1.0))]
+    energy, distance = (float(rule.score(*parts).std()) for rule in alone)
+    rule = ScopeRule(energy_scale=energy, distance_scale=distance, least=0.0)
+    return rule.model_copy(update={"least": float(np.quantile(rule.score(*parts), 1 - share))})
 
 
 def _there(right: Answers, categories: int) -> NDArray[np.bool_]:

@@ -38,7 +38,7 @@ def write(
                     for k, m in report.by_category.items()
                 ],
             ),
-            _limits(taxonomy, corpus),
+            _limits(taxonomy, corpus, policy),
         ]
     )
 
@@ -66,13 +66,14 @@ def _tiers(policy: Policy) -> str:
     return _table(("tier", "from confidence", "precision", "rows"), rows)
 
 
-def _limits(taxonomy: Taxonomy, corpus: Corpus) -> str:
+def _limits(taxonomy: Taxonomy, corpus: Corpus, policy: Policy) -> str:
     seen = {example.category for example in corpus.train}
     unseen = [name for name in taxonomy.names if name not in seen]
-    lines = [
-        "## Limits\n",
-        "- It answers with one of its categories whatever it is sent; it does not know its own limits yet.",
-    ]
+    lines = ["## Limits\n"]
+    if policy.scope is None:
+        lines.append("- It answers with one of its categories whatever it is sent; nothing is out of scope.")
+    else:
+        lines.append("- Texts unlike those that it learned from are `out_of_scope`, and so are some few of their kind.")
     if unseen:
         lines.append(f"- No row taught it these categories: {', '.join(unseen)}.")
     if not any(example.urgency for example in corpus.train):

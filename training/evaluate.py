@@ -70,14 +70,15 @@ class Report(_Part):
 class Answered(_Part):
     """A bundle's answers: probabilities (n, categories), urgency level, and probabilities (n, levels), or None.
 
-    `tagged` (n,) says which answers need no review by their confidence, `listed` (n, categories) which categories are
-    said to be present, the first one included.
+    `tagged` (n,) says which answers need no review, `inside` (n,) which texts are in scope, `listed` (n, categories)
+    which categories are said to be present, the first one included.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     category: Floats
     tagged: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
     level: Ints | None
     urgency: Floats | None
     listed: NDArray[np.bool_] | None = None
@@ -90,17 +91,20 @@ def run(tagger: Tagger, examples: Sequence[Example], progress: Callable[[int], N
         chunk = examples[start : start + CHUNK]
         parts.append(tagger.logits([example.feedback.text for example in chunk]))
         progress(len(chunk))
-    return Logits(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].heads})
+    return Logits(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].parts})
 
 
 def answer(logits: Logits, policy: Policy, floors: Sequence[int] = ()) -> Answered:
     """Raw answers as a policy decides them; `floors` (n,) are the levels that the taxonomy's rules ask for, if any."""
     decided = None if logits.urgency is None else policy.urgency(logits.urgency, floors)
     categories = policy.category_probabilities(logits.category)
-    best = zip(categories.argmax(axis=1), categories.max(axis=1), strict=True)
+    inside = policy.inside(logits.category, logits.position, logits.nearness)
+    best = zip(categories.argmax(axis=1), categories.max(axis=1), inside, strict=True)
+    outcomes = [policy.outcome(int(k), float(confidence), inside=bool(within)) for k, confidence, within in best]
     return Answered(
         category=categories,
-        tagged=np.array([policy.outcome(int(k), float(confidence)) == "tagged" for k, confidence in best], dtype=bool),
+        tagged=np.array([outcome == "tagged" for outcome in outcomes], dtype=bool),
+        inside=inside,
         listed=None if logits.present is None else _listed(policy.presence(logits.present), categories, policy),
         level=None if decided is None else decided.level,
         urgency=None if decided is None else decided.probabilities,
@@ -144,6 +148,7 @@ def metrics(answered: Answered, right: Answers) -> dict[str, float]:
         found["category_accuracy"] = float(accuracy_score(truth, chosen))
         found["category_macro_f1"] = float(f1_score(truth, chosen, average="macro", labels=np.unique(truth)))
         found["category_ece"] = calibration_error(probabilities.max(axis=1), chosen == truth)
+        found["category_in_scope_share"] = float(answered.inside[known].mean())
         tagged = answered.tagged[known]
         found["category_tagged_share"] = float(tagged.mean())
         if tagged.any():

@@ -23,29 +23,32 @@ from training.quantise import Feed, quantise
 OPSET = 17
 MOST_DISAGREEMENT = 0.01  # of labels
 MOST_LOSS = 0.005  # of any metric
-NOT_HELD = ("secondary", "category_tagged")  # figures that rest on few answers, or on thresholds fitted to the export
+NOT_HELD = (
+    "secondary",
+    "category_tagged",
+    "category_in_scope",
+)  # figures that rest on few answers, or on thresholds fitted to the export
 ROUNDING = 1e-9
 Precision = Literal["int8", "float32"]
 PRECISIONS: tuple[Precision, ...] = ("int8", "float32")  # in the order in which they are tried
 
 
 class _Windows(nn.Module):
-    """What is exported: logits of each window, with as many outputs as there are heads."""
+    """`network.windows` as a tuple, which is what the exporter can take."""
 
     def __init__(self, network: FeedbackNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        return tuple(part for part in self.network.windows(input_ids, attention_mask) if part is not None)
+        return tuple(self.network.windows(input_ids, attention_mask).values())
 
 
 def to_onnx(network: FeedbackNetwork) -> onnx.ModelProto:
-    """The network as ONNX: `input_ids` and `attention_mask` (windows, tokens) to the logits of each of its heads."""
-    outputs = [name for name in ("category", "urgency", "present") if getattr(network, name) is not None]
+    """The network as ONNX: `input_ids` and `attention_mask` (windows, tokens) to what `network.windows` gives."""
     with tempfile.TemporaryDirectory(prefix="earful-export-") as name:
         folder = Path(name)
-        _export(network, folder / "full.onnx", outputs)
+        _export(network, folder / "full.onnx")
         quant_pre_process(folder / "full.onnx", folder / "clean.onnx", skip_symbolic_shape=True)
         return _fuse(folder / "clean.onnx", network.encoder.config)
 
@@ -77,19 +80,21 @@ def _feed(windows: Sequence[Sequence[int]], pad_id: int) -> Feed:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def _export(network: FeedbackNetwork, path: Path, outputs: Sequence[str]) -> None:
+def _export(network: FeedbackNetwork, path: Path) -> None:
     """With the older exporter: what the newer one writes cannot be quantised by onnxruntime."""
     ids = torch.ones(2, 8, dtype=torch.long)
+    network.eval().cpu().float()
     network.encoder.set_attn_implementation("eager")  # type: ignore[operator]  # as its parts, which `_fuse` knows
     axes = {name: {0: "windows", 1: "tokens"} for name in ("input_ids", "attention_mask")}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # deprecation of the exporter, and tracing constants that are constant
+        outputs = list(network.windows(ids, torch.ones_like(ids)))
         torch.onnx.export(
-            _Windows(network).eval().cpu().float(),
+            _Windows(network).eval(),
             (ids, torch.ones_like(ids)),
             str(path),
             input_names=["input_ids", "attention_mask"],
-            output_names=list(outputs),
+            output_names=outputs,
             dynamic_axes={**axes, **{name: {0: "windows"} for name in outputs}},
             opset_version=OPSET,
             dynamo=False,

@@ -19,15 +19,18 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback, Tra
 from earful.tagger import Logits
 from earful.taxonomy import URGENCIES
 from earful.text import Windower, normalise
+from training import scope as scopes
 from training.encoders import Encoder
 from training.network import IGNORED, Collator, FeedbackNetwork, has_bf16
 from training.recipe import Recipe
 from training.sampling import PairTrainer
+from training.scope import Scope
 from training.settings import TrainSettings
 from training.sources import Example
 
 PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the heads start from
 _LAYER = re.compile(r"\blayers?\.(\d+)\.")  # the number of a layer, as Hugging Face's encoders name their parameters
+SCOPE_ROWS = 10_000  # that say where training rows lie
 SAMPLE = 256  # training windows on which the export sees typical activations
 
 
@@ -104,10 +107,12 @@ def fit(
         with _without_denormals():
             trainer.train(ignore_keys_for_eval=["present"])
         trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)  # or it answers in half precision for ever
+    answers = _answer(network, checks, collator)
+    network.scope = _scope(network, rows, collator)
     state = trainer.state
     return Fitted(
         network=network,
-        held=_answer(network, checks, collator),
+        held=answers,
         history=tuple(entry for entry in state.log_history if "epoch" in entry),
         epochs=round(recipe.epochs * (state.best_global_step or state.max_steps) / state.max_steps),
         sample=tuple(tuple(item["windows"][0]) for item in rows.select(range(min(SAMPLE, len(rows))))),
@@ -196,9 +201,7 @@ def _start_heads(network: FeedbackNetwork, rows: Dataset, collator: Collator) ->
     Linear probing, then fine-tuning (Kumar et al. 2022). The penalty is that of scikit-learn's logistic regression with
     C = `PROBE_STRENGTH` on features of unit length.
     """
-    order = np.argsort(rows["length"], kind="stable")
-    parts = [order[n : n + PROBE_BATCH] for n in range(0, len(order), PROBE_BATCH)]
-    features = torch.cat([_features(network, collator(list(rows.select(part)))) for part in parts])
+    features, order = _read(network, rows, collator)
     features = features / (scale := features.norm(dim=1).mean())
     labels = [torch.tensor(rows[name])[order] for name in ("category", "secondary", "urgency")]
     heads = [network.category, *([network.urgency.score] if network.urgency is not None else [])]
@@ -218,6 +221,23 @@ def _start_heads(network: FeedbackNetwork, rows: Dataset, collator: Collator) ->
         for head in heads:
             head.weight /= scale
     network.zero_grad()
+
+
+def _scope(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> Scope | None:
+    """Where rows with a category lie; None if there are none. Of very many, some are enough."""
+    labelled = np.flatnonzero(np.array(rows["category"]) != IGNORED)
+    if not len(labelled):
+        return None
+    some = rows.select(np.random.default_rng(0).permutation(labelled)[:SCOPE_ROWS])
+    features, order = _read(network, some, collator)
+    return scopes.fit(features.numpy(), np.array(some["category"])[order])
+
+
+def _read(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> tuple[Tensor, NDArray[np.int64]]:
+    """Features of rows (n, width), and the order (n,) in which they were read: by length."""
+    order = np.argsort(rows["length"], kind="stable")
+    parts = [order[n : n + PROBE_BATCH] for n in range(0, len(order), PROBE_BATCH)]
+    return torch.cat([_features(network, collator(list(rows.select(part)))) for part in parts]), order
 
 
 def _features(network: FeedbackNetwork, batch: dict[str, Tensor]) -> Tensor:

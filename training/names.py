@@ -4,6 +4,7 @@ NAMES = {
     "category_accuracy": "Category: accuracy",
     "category_macro_f1": "Category: macro-F1",
     "category_ece": "Category: expected calibration error",
+    "category_in_scope_share": "Category: share of texts that are in scope",
     "category_tagged_share": "Category: share of answers that need no review",
     "category_tagged_precision": "Category: precision of those",
     "secondary_recall": "Second category: recall",

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from training.scope import Scope
+
 PRESENCE = 0.3  # weight of the presence head's loss, which must not pull the encoder from the first category
 CONTRAST_TEMPERATURE = 0.1
 IGNORED = -100  # the label of a row that does not have one; cross_entropy's own convention
@@ -93,6 +95,7 @@ class FeedbackNetwork(nn.Module):
         self.label_smoothing = label_smoothing
         self.consistency = consistency
         self.contrast = contrast
+        self.scope: Scope | None = None  # fitted when the rest is
 
     def pooled(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Mean over the tokens of every window: both inputs (windows, tokens) → (windows, width)."""
@@ -107,9 +110,13 @@ class FeedbackNetwork(nn.Module):
         by_window = self.pooled(input_ids, attention_mask)
         return merge(by_window, attention_mask.sum(1).float(), document, int(document.max()) + 1)
 
-    def windows(self, input_ids: Tensor, attention_mask: Tensor) -> Logits:
-        """Logits of every window by itself; both inputs are (windows, tokens). This is what is exported."""
-        return self.heads(self.dropout(self.pooled(input_ids, attention_mask)))
+    def windows(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """What is exported, by name: every window's logits and place; both inputs are (windows, tokens)."""
+        features = self.pooled(input_ids, attention_mask)
+        found = {name: part for name, part in self.heads(features)._asdict().items() if part is not None}
+        if self.scope is not None:
+            found["position"], found["nearness"] = self.scope(features)
+        return found
 
     def heads(self, features: Tensor) -> Logits:
         """Logits of features (n, width)."""

@@ -175,7 +175,9 @@ def _export(
             tagger = _draft(content, _manifest(prepared, encoder, fitted, ""))
         found = _answer(tagger, held, reporter)
         with reporter.bar("calibrating", None):
-            decided = policy or calibrate(found, right, settings.critical_recall, settings.target_precision)
+            decided = policy or calibrate(
+                found, right, settings.critical_recall, settings.target_precision, settings.in_scope
+            )
             parity = export.parity(fitted.held, found, right, decided)
         if not (problems := export.problems(parity)):
             return Exported(content, tagger, found, decided, parity, precision)

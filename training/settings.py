@@ -90,6 +90,10 @@ class TrainSettings(BaseModel):
         float | None,
         Field(gt=0, lt=1, description="Share of right ones among the answers of a category that nobody reviews."),
     ] = None
+    in_scope: Annotated[
+        float,
+        Field(gt=0, le=1, description="Share of rows like those learned from that are in scope; 1: every text is."),
+    ] = 0.98
     refit: Annotated[
         bool | None,
         Field(description="Learn from the validation rows too, in a second fit; so it is where categories have few."),

@@ -171,6 +171,12 @@ def test_a_language_that_was_not_learned_is_not_supported(
     assert Policy(languages=languages, review_tiers=()).outcome(0, 0.9, language) == outcome
 
 
+def test_what_is_out_of_scope_is_not_reviewed_as_what_is_in_it_and_a_foreign_language_comes_first() -> None:
+    policy = TIERS.model_copy(update={"languages": ("en",)})
+    assert [policy.outcome(0, confidence, "en", inside=False) for confidence in (0.1, 0.95)] == ["out_of_scope"] * 2
+    assert policy.outcome(0, 0.95, "fr", inside=False) == "unsupported_language"
+
+
 def test_present_are_the_first_category_and_all_that_pass_the_cut() -> None:
     policy = Policy(presence_temperature=2.0, presence_cut=0.6)
     probabilities = policy.presence(np.log([[9.0, 1.0, 81.0, 4.0]]))
