@@ -2,10 +2,11 @@
 
     python -m benchmarks.real --data FOLDER [--model champion]
 
-`data/labels/real.csv` says what two judges, and a third where they differed, made of rows of the public sets by the
-labelling guide, without seeing any model's answer. The texts are not in this project: FOLDER has the sets, and a row
-whose text is not the one that was judged stops the benchmark. `also` are what a judge would have allowed as well.
-Intervals are Wilson's, 95%.
+`data/labels/real.csv` says what a judge (a language model) made of 300 rows of the public sets by the labelling guide,
+without seeing any model's answer; `also` is what it would have allowed as well. A second one judged half of them by
+itself: the same category for 89 in a hundred (kappa 0.87, and always one that either allowed), the same urgency for 81
+(weighted kappa 0.87). The texts are not in this project: FOLDER has the sets, and a row whose text is not the one that
+was judged stops the benchmark. Intervals are Wilson's, 95%.
 """
 
 import argparse
