@@ -81,9 +81,14 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
 
 def _fit(prepared: Prepared, encoder: Encoder, recipe: Recipe, reporter: Reporter) -> Fitted:
     made, names = prepared.corpus, prepared.taxonomy.names
+    rows = (*made.train, *_words(prepared, recipe))
     with reporter.bar("training", None) as bar:
         callbacks = [TrainingBar(reporter, bar)]
-        return finetune.fit(encoder, made.train, made.validation, names, prepared.settings, recipe, callbacks)
+        return finetune.fit(encoder, rows, made.validation, names, prepared.settings, recipe, callbacks)
+
+
+def _words(prepared: Prepared, recipe: Recipe) -> list[Example]:
+    return recipes.words(prepared.taxonomy) if recipe.words else []
 
 
 def _fit_again(prepared: Prepared, recipe: Recipe, fitted: Fitted, reporter: Reporter) -> Fitted | None:
@@ -97,7 +102,7 @@ def _fit_again(prepared: Prepared, recipe: Recipe, fitted: Fitted, reporter: Rep
         return None
     reporter.say("a second fit learns from the validation rows too")
     encoder = encoders.load(settings.base_model)
-    rows, names = (*made.train, *made.validation), prepared.taxonomy.names
+    rows, names = (*made.train, *made.validation, *_words(prepared, recipe)), prepared.taxonomy.names
     to_the_end = replace(recipe, epochs=fitted.epochs, best=False)
     with reporter.bar("training on the validation rows too", None) as bar:
         callbacks = [TrainingBar(reporter, bar)]

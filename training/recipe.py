@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from earful.feedback import Feedback
+from earful.taxonomy import Taxonomy
 from training.settings import TrainSettings
 from training.sources import Example
 
@@ -21,21 +23,25 @@ FEW_EPOCHS = 20
 class Recipe:
     """`consistency` and `contrast` are weights of the losses beside cross-entropy (`FeedbackNetwork`).
 
-    `best`: keep the epoch with the best score on rows held back, instead of the last. `refit`: fit once more, on those
-    rows too. `why` is what chose it, in words.
+    `words`: learn from what the taxonomy says of its categories, too. `best`: keep the epoch with the best score on
+    rows held back, instead of the last. `refit`: fit once more, on those rows too. `why` is what chose it, in words.
     """
 
     why: str
     epochs: int
     consistency: float
     contrast: float
+    words: bool
     best: bool
     refit: bool
 
     def __str__(self) -> str:
         parts = [f"{self.epochs} epochs", "cross-entropy"]
         parts += [f"{name} {weight:g}" for name in ("consistency", "contrast") if (weight := getattr(self, name))]
-        return f"{self.why}: {', '.join([*parts, *(['a second fit'] if self.refit else [])])}"
+        parts += [
+            name for name, wanted in (("the taxonomy's words", self.words), ("a second fit", self.refit)) if wanted
+        ]
+        return f"{self.why}: {', '.join(parts)}"
 
 
 def choose(settings: TrainSettings, rows: Sequence[Example]) -> Recipe:
@@ -51,9 +57,24 @@ def choose(settings: TrainSettings, rows: Sequence[Example]) -> Recipe:
         epochs=epochs,
         consistency=float(quick) if settings.consistency is None else settings.consistency,
         contrast=float(few) if settings.contrast is None else settings.contrast,
+        words=few,
         best=not few,  # the best epoch by so few rows is the luckiest
         refit=few if settings.refit is None else settings.refit,
     )
+
+
+def words(taxonomy: Taxonomy) -> list[Example]:
+    """What a taxonomy says of its categories, as rows to learn from: labels, definitions and examples that count."""
+    said = [
+        (category.name, text)
+        for n, category in enumerate(taxonomy.categories)
+        for text in (taxonomy.label(n).replace("_", " "), category.definition, *category.counts)
+        if text
+    ]
+    return [
+        Example(feedback=Feedback(text=text), source="taxonomy", row=row, category=name, urgency=None)
+        for row, (name, text) in enumerate(said, start=1)
+    ]
 
 
 def per_category(rows: Sequence[Example]) -> float:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from earful import taxonomy
 from earful.feedback import Feedback
-from tests.conftest import STARTER, run
+from earful.taxonomy import from_labels
+from tests.conftest import STARTER, TAXONOMY, run
 from training import encoders, recipe
 from training.finetune import IGNORED
 from training.network import Collator, FeedbackNetwork
@@ -33,9 +35,21 @@ def settings(**given: object) -> TrainSettings:
 def test_few_rows_a_category_are_learned_in_pairs_and_all_of_them() -> None:
     few = recipe.choose(settings(), rows(10))
     assert (few.contrast, few.consistency, few.refit, few.best) == (1, 0, True, False)
+    assert few.words
     assert "the middle one has 10" in str(few)
     many = recipe.choose(settings(), rows(100))
     assert (many.contrast, many.consistency, many.refit, many.best) == (0, 1, False, True)
+    assert not many.words
+
+
+def test_what_a_taxonomy_says_of_its_categories_is_there_to_learn_from() -> None:
+    said = {(row.category, row.feedback.text) for row in recipe.words(from_labels(["card_lost", "praise"]))}
+    assert said == {("card_lost", "card lost"), ("praise", "praise")}
+    starter = taxonomy.load(TAXONOMY)
+    said = {(row.category, row.feedback.text) for row in recipe.words(starter)}
+    assert {kind for kind, _ in said} == set(starter.names)
+    for kind in starter.categories:
+        assert {(kind.name, text) for text in (kind.label, kind.definition, *kind.counts)} <= said
 
 
 def test_much_text_is_not_read_twice() -> None:
@@ -92,5 +106,6 @@ def test_train_learns_from_eight_rows_a_category_and_says_how(tmp_path: Path, mo
     result = run("train", "--data", data, "--split-column", "split", "--out", tmp_path / "bundle", "--json")
     assert result.exit_code == 0, result.output
     told = " ".join(result.stderr.split())
-    assert "few rows a category (the middle one has 8): 20 epochs, cross-entropy, contrast 1, a second fit" in told
+    for part in ("few rows a category (the middle one has 8): 20 epochs", "the taxonomy's words", "a second fit"):
+        assert part in told
     assert json.loads(result.stdout)["metrics"]["category_accuracy"] > 0.6
