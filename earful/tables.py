@@ -1,6 +1,5 @@
 """Reading CSV, JSON Lines and Parquet row by row; a row that cannot be read is a row with an error, in its place."""
 
-import codecs
 import csv
 import json
 import sys
@@ -98,9 +97,9 @@ def open_table(path: Path, encoding: str | None = None, size: int = 2048) -> Ite
 
 def _check_encoding(path: Path, encoding: str | None) -> None:
     try:
-        codecs.lookup(encoding or "utf-8")
+        "".encode(encoding or "utf-8")  # refuses codecs that are not of text, such as base64
     except LookupError as error:
-        raise InputError(f"{path}: {error}; name an encoding such as cp1252") from error
+        raise InputError(f"{path}: {encoding} is not an encoding of text; name one such as cp1252") from error
 
 
 def _batched(rows: Iterable[Row], size: int) -> Iterator[Batch]:

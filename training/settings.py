@@ -72,11 +72,19 @@ class TrainSettings(BaseModel):
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="Share of the target spread evenly.")] = 0.1
     consistency: Annotated[
         float | None,
-        Field(ge=0, description="Weight of agreement between two answers of each step; 1 where that is quick, else 0."),
+        Field(
+            ge=0,
+            le=100,
+            description="Weight of agreement between two answers of each step; 1 where that is quick, else 0.",
+        ),
     ] = None
     contrast: Annotated[
         float | None,
-        Field(ge=0, description="Weight of a loss on pairs of one category; 1 where categories have few rows, else 0."),
+        Field(
+            ge=0,
+            le=100,
+            description="Weight of a loss on pairs of one category; 1 where categories have few rows, else 0.",
+        ),
     ] = None
     patience: Annotated[PositiveInt, Field(description="Epochs without a better validation score before stopping.")] = 3
     window_tokens: Annotated[int, Field(ge=16, le=512, description="Tokens per window.")] = 256
@@ -98,7 +106,7 @@ class TrainSettings(BaseModel):
         bool | None,
         Field(description="Learn from the validation rows too, in a second fit; so it is where categories have few."),
     ] = None
-    seed: Annotated[int, Field(ge=0, description="Same seed, same data, same machine: same model.")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Same seed, same data, same machine: same model.")] = 0
 
     name: Annotated[str, Field(description="Name of the registered model.")] = "earful"
     promote: Annotated[bool, Field(description="Make it champion even if there is one.")] = False

@@ -198,7 +198,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path, ending: str) ->
 
 
 def test_an_unknown_encoding_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown encoding: klingon; name an encoding such as cp1252"):
+    with pytest.raises(InputError, match="klingon is not an encoding of text; name one such as cp1252"):
         rows_of(tmp_path, "text\na\n", encoding="klingon")
 
 

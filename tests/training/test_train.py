@@ -201,6 +201,10 @@ def test_a_folder_that_holds_something_else_is_refused_before_training(tmp_path:
     [
         (("--epochs", "0"), 2, "--epochs"),
         (("--learning-rate", "inf"), 2, "--learning-rate"),
+        (("--seed", str(2**32)), 2, "--seed"),
+        (("--contrast", "inf"), 2, "--contrast"),
+        (("--consistency", "inf"), 2, "--consistency"),
+        (("--encoding", "base64"), 1, "base64 is not an encoding of text"),
         (("--test", "/nowhere.csv"), 1, "/nowhere.csv: there is no such file"),
         (("--test-fraction", "0.9"), 2, "--test-fraction"),
         (("--category-column", "nope"), 1, "no column “nope”"),
