@@ -24,6 +24,7 @@ FEWEST_SCOPE_ROWS = 200  # the one or two least of fewer rows would be chance
 FEWEST_ROWS = 20  # no cut is chosen on fewer rows
 RARE_LANGUAGE = 0.01  # share of rows below which a language was not learned, or is a mistake
 COLDEST, HOTTEST = -3.0, 3.0  # log temperature
+SPREAD = 0.5  # of log temperatures before any row is seen: a handful of right answers must not make a model sure of all
 
 Ints = NDArray[np.int64]
 
@@ -105,7 +106,7 @@ def _presence_temperature(logits: NDArray[np.float32], there: NDArray[np.bool_])
         found = Policy(presence_temperature=float(np.exp(log_temperature))).presence(logits)
         return float(-np.log(np.maximum(np.where(there, found, 1 - found), 1e-12)).mean())
 
-    return _best(loss)
+    return _best(loss, len(there))
 
 
 def _presence_cut(present: NDArray[np.float64], first: Ints, there: NDArray[np.bool_]) -> float:
@@ -141,7 +142,7 @@ def _category_temperature(logits: NDArray[np.float32], right: Ints) -> float:
         chosen = policy.category_probabilities(logits)[np.arange(len(right)), right]
         return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
-    return _best(loss)
+    return _best(loss, len(right))
 
 
 def _urgency_temperature(logits: NDArray[np.float32], right: Ints) -> float:
@@ -154,11 +155,16 @@ def _urgency_temperature(logits: NDArray[np.float32], right: Ints) -> float:
         chosen = policy.urgency(logits[known]).probabilities[np.arange(known.sum()), right[known]]
         return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
-    return _best(loss)
+    return _best(loss, int(known.sum()))
 
 
-def _best(loss: "object") -> float:
-    found = minimize_scalar(loss, bounds=(COLDEST, HOTTEST), method="bounded")
+def _best(loss: Callable[[float], float], rows: int) -> float:
+    """The temperature with the least mean loss over so many rows, drawn towards 1 as a normal prior does."""
+
+    def posterior(log_temperature: float) -> float:
+        return loss(log_temperature) + (log_temperature / SPREAD) ** 2 / (2 * max(rows, 1))
+
+    found = minimize_scalar(posterior, bounds=(COLDEST, HOTTEST), method="bounded")
     return round(float(np.exp(found.x)), 4)
 
 

@@ -45,6 +45,15 @@ def test_a_tier_keeps_its_promise_on_answers_that_set_no_threshold(rows: int) ->
     assert np.mean(kept) >= 0.85
 
 
+@pytest.mark.parametrize(("rows", "least", "most"), [(20, 0.25, 0.9), (5000, 0.05, 0.2)])
+def test_few_right_answers_do_not_make_a_model_sure_of_everything(rows: int, least: float, most: float) -> None:
+    first = np.arange(rows) % 3
+    right = np.where(np.arange(rows) % 100 == 99, (first + 1) % 3, first)  # one in a hundred is wrong
+    none = np.full(rows, -1)
+    policy = calibrate(Logits(np.eye(3, dtype=np.float32)[first]), Answers(right, none, none))
+    assert least <= policy.category_temperature <= most
+
+
 def sorted_out(rows: int) -> tuple[Logits, Answers]:
     """Two categories, answered by turns: the first always right, the second by confidence; every tenth row a third."""
     random = np.random.default_rng(2)
