@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -197,16 +197,23 @@ def _check_labels(bundle: Bundle) -> None:
         problems.append(
             f"{len(labels.category)} categories, but the model says of {shapes['present']} if they are present"
         )
-    if len(bundle.policy.review_below) not in (0, len(labels.category)):
-        problems.append(
-            f"{len(labels.category)} categories, but {len(bundle.policy.review_below)} thresholds of review"
-        )
+    problems += _policy_problems(bundle, shapes.keys())
     if bundle.manifest.taxonomy.digest != bundle.taxonomy.digest:
         problems.append("the taxonomy is not the one that the manifest names")
     if any(answer.category not in labels.category for answer in bundle.manifest.smoke):
         problems.append("a recorded answer names no category of the manifest")
     if problems:
         raise BundleLabelsDisagree(f"{bundle.folder}: {'; '.join(problems)}")
+
+
+def _policy_problems(bundle: Bundle, outputs: Collection[str]) -> list[str]:
+    policy, categories = bundle.policy, len(bundle.manifest.labels.category)
+    problems = []
+    if policy.scope is not None and not {"position", "nearness"} <= set(outputs):
+        problems.append("the policy says what is out of scope, but the model does not say where a text lies")
+    if len(policy.review_below) not in (0, categories):
+        problems.append(f"{categories} categories, but {len(policy.review_below)} thresholds of review")
+    return problems
 
 
 def check_writable(folder: Path) -> None:

@@ -39,13 +39,9 @@ class ScopeRule(BaseModel):
     distance_scale: Annotated[float, Field(gt=0)]
     least: float
 
-    def score(
-        self, category: NDArray[np.floating], position: NDArray[np.floating], nearness: NDArray[np.floating]
-    ) -> Floats:
+    def score(self, category: Raw, position: Raw, nearness: Raw) -> Floats:
         """How much each text is like those learned from (n,); see `earful.tagger.Logits` for the arguments."""
-        logits = category.astype(np.float64)
-        highest = logits.max(axis=1)
-        energy = highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+        energy = np.logaddexp.reduce(category.astype(np.float64), axis=1)
         distance = np.square(position.astype(np.float64)).sum(axis=1) - 2 * nearness.max(axis=1)
         found: Floats = energy / self.energy_scale - distance / self.distance_scale
         return found

@@ -51,7 +51,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
         data = small_corpus(folder)
         result = run(
             "train", "--data", data, "--taxonomy", TAXONOMY, "--urgency-column", "urgency", "--epochs", 3,
-            "--consistency", 0, "--out", folder / "bundle", "--json",
+            "--consistency", 0, "--validation-fraction", 0.13, "--out", folder / "bundle", "--json",
         )  # fmt: skip
         assert result.exit_code == 0, result.output
         store = f"sqlite:///{folder}/mlruns/mlflow.db"

@@ -53,7 +53,7 @@ def calibrate(
     logits: Logits, right: Answers, critical_recall: float | None = None, target_precision: float | None = None,
     in_scope: float = 1.0,
 ) -> Policy:  # fmt: skip
-    """Temperatures by maximum likelihood (Guo et al. 2017), then tiers and cuts by the calibrated answers.
+    """Temperatures by likelihood (Guo et al. 2017) and a prior around 1, then tiers and cuts by the calibrated answers.
 
     `critical_recall` is the share of critical rows that are to be called so, whatever false alarms that costs;
     `target_precision` how many of the answers that nobody reviews are to be right, in each category; `in_scope` the

@@ -51,7 +51,7 @@ class OrdinalHead(nn.Module):
 class SharedDropout(nn.Dropout):
     """Dropout that drops the same features of every token of a window (Gal and Ghahramani 2016).
 
-    Random numbers for each token by itself are a fifth of a training step, and teach no more.
+    Random numbers for each token by itself are a fifth of a training step on a processor.
     """
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -38,9 +38,8 @@ class Recipe:
     def __str__(self) -> str:
         parts = [f"{self.epochs} epochs", "cross-entropy"]
         parts += [f"{name} {weight:g}" for name in ("consistency", "contrast") if (weight := getattr(self, name))]
-        parts += [
-            name for name, wanted in (("the taxonomy's words", self.words), ("a second fit", self.refit)) if wanted
-        ]
+        parts += ["the taxonomy's words"] if self.words else []
+        parts += ["a second fit"] if self.refit else []
         return f"{self.why}: {', '.join(parts)}"
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -218,6 +219,17 @@ def test_a_model_that_answers_fewer_categories_than_its_taxonomy_is_refused(copy
     edit(copy, lambda manifest: manifest["labels"]["category"].append("more"))
     edit(copy, lambda manifest: manifest["taxonomy"].update(digest=taxonomy.parse(more).digest))
     with pytest.raises(BundleLabelsDisagree, match="17 categories, but the model answers 16"):
+        bundle.load(copy)
+
+
+def test_a_policy_that_asks_where_a_text_lies_is_refused_with_a_model_that_does_not_say(copy: Path) -> None:
+    assert bundle.load(copy).policy.scope is not None
+    model = onnx.load_from_string((copy / MODEL).read_bytes())
+    kept = [output for output in model.graph.output if output.name not in ("position", "nearness")]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    replace(copy, MODEL, model.SerializeToString())
+    with pytest.raises(BundleLabelsDisagree, match="the model does not say where a text lies"):
         bundle.load(copy)
 
 

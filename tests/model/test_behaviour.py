@@ -217,3 +217,25 @@ GOOD = ["Great", "lovely!", "Good", "Best ever.", "Wonderful experience", "👍"
 def test_a_bare_verdict_is_praise_only_if_it_is_a_good_one(starter: Starter) -> None:
     assert [text for text, name in zip(BAD, starter.categories(*BAD), strict=True) if name == "praise"] == []
     assert starter.categories(*GOOD).count("praise") >= len(GOOD) - 1
+
+
+FOREIGN = [
+    "def area(radius): return 3.14159 * radius ** 2  # metres",
+    "Whisk the egg whites until stiff, fold them into the batter and bake for forty minutes.",
+    "The heart pumps blood through two circuits, one to the lungs and one to the rest of the body.",
+    "Whose woods are these? The moon had risen over the frozen lake, and an owl called twice.",
+    "SELECT name, count(*) FROM orders GROUP BY name HAVING count(*) > 3;",
+    "In 1648 the treaties of Westphalia ended thirty years of war in central Europe.",
+    "asdf qwer zxcv hjkl uiop vbnm",
+    "0x7f3a 0x00ff 0x1c 0x9e 0x44 0xab 0xcd",
+    "The derivative of a product is the first times the derivative of the second plus the second times the first's.",
+    "Knight to f6, bishop takes e5, and White resigned on move forty-one.",
+    "Photosynthesis turns light, water and carbon dioxide into sugar and oxygen.",
+    '{"status": 200, "items": [1, 2, 3], "next": null}',
+]
+
+
+def test_some_texts_that_are_no_feedback_are_out_of_scope_and_hardly_any_feedback_is(starter: Starter) -> None:
+    """Broad categories leave little outside: a third of these is what to expect, and nearly none of the gold set."""
+    assert sum(tags.outcome == "out_of_scope" for tags in starter.tag(*FOREIGN)) >= 3
+    assert starter.metrics["category_in_scope_share"] >= 0.94
