@@ -128,7 +128,9 @@ def test_tags_obey_the_contract(tagger: Tagger, text: str) -> None:
     assert tags.category.label == starter.label(chosen)
     assert tags.route.owner == starter.categories[chosen].owner
     assert tags.route.respond_within == starter.respond_within(chosen, tags.urgency.level)
-    [row] = probabilities(tagger, [text])
+    logits = tagger.logits([text])
+    [row] = policy.category_probabilities(logits.category)
+    [inside] = policy.inside(logits.category, logits.position, logits.nearness)
     ranked = np.argsort(-row, kind="stable")[: ALTERNATIVES + 1]
     names = [tags.category.name, *(other.name for other in tags.alternatives)]
     confidences = [tags.category.confidence, *(other.confidence for other in tags.alternatives)]
@@ -140,7 +142,7 @@ def test_tags_obey_the_contract(tagger: Tagger, text: str) -> None:
     assert all(0 <= one.probability <= 1 for one in tags.categories)
     assert all(one.probability >= policy.presence_cut for one in tags.categories[1:])
     assert len({one.name for one in tags.categories}) == len(tags.categories)
-    assert tags.outcome == policy.outcome(int(ranked[0]), row.max(), detect(text))
+    assert tags.outcome == policy.outcome(int(ranked[0]), row.max(), detect(text), inside)
     assert tags.urgency.level in URGENCIES
     assert 0 <= tags.urgency.score <= 1
     assert 0 <= tags.urgency.confidence <= 1
