@@ -34,7 +34,10 @@ Model = Annotated[str, typer.Option(help="Alias, version or bundle folder.")]
 Encoding = Annotated[str | None, typer.Option(help="Encoding of CSV and JSONL, if it is not UTF-8.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Text = Annotated[str, typer.Option(help="Column that holds the text.")]
-Category = Annotated[str, typer.Option(help="Column that holds the category.")]
+Category = Annotated[str | None, typer.Option(help="Column that holds the category, if it is not “category”.")]
+UrgencyMap = Annotated[
+    list[str] | None, typer.Option(help="What other urgencies mean: “1=low,2=normal”, “asap=critical”; repeatable.")
+]
 Column = Annotated[str | None, typer.Option(help="Column of that meaning, if it has another name.")]
 
 
@@ -93,11 +96,18 @@ def train(
         list[str] | None, typer.Option(help="Corrected rows (text, category, urgency); their labels win.")
     ] = None,
     text_column: Text = "text",
-    category_column: Category = "category",
+    category_column: Category = None,
     secondary_column: Annotated[
         str | None, typer.Option(help="Column of a second category that is present too.")
     ] = None,
     urgency_column: Column = None,
+    urgency_map: UrgencyMap = None,
+    urgency_data: Annotated[
+        list[str] | None, typer.Option(help="More rows, that only the urgency is learned from; repeatable.")
+    ] = None,
+    urgency_data_column: Annotated[
+        str | None, typer.Option(help="Their column of urgencies, if not “urgency”.")
+    ] = None,
     id_column: Column = None,
     created_at_column: Column = None,
     customer_column: Column = None,
@@ -136,6 +146,9 @@ def train(
     in_scope: Annotated[
         float | None, typer.Option(help="Share of rows like those learned from that are in scope; 1: every text is.")
     ] = None,
+    search: Annotated[
+        int | None, typer.Option(help="Trials of other rates and weights (Optuna), before the fit that is kept.")
+    ] = None,
     refit: Annotated[
         bool | None,
         typer.Option(help="Learn from the validation rows too, in a second fit; so it is where categories have few."),
@@ -149,25 +162,27 @@ def train(
         from earful.settings import RegistrySettings
         from training import pipeline, view
         from training.progress import Reporter
-        from training.settings import Columns, TrainSettings
+        from training.settings import Columns, TrainSettings, read_levels
 
         columns = Columns(
             **_given(
                 text=text_column, category=category_column, secondary_category=secondary_column,
                 urgency=urgency_column, id=id_column,
                 created_at=created_at_column, customer_id=customer_column, channel=channel_column, split=split_column,
+                urgency_map=read_levels(urgency_map or ()),
             )
         )  # fmt: skip
         registry = RegistrySettings()
         settings = TrainSettings(
             data=tuple(data), test=tuple(test or ()), corrections=tuple(corrections or ()), columns=columns, out=out,
-            base_model=base_model, promote=promote,
+            urgency_data=tuple(urgency_data or ()), base_model=base_model, promote=promote,
             **_given(
+                urgency_data_column=urgency_data_column,
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
                 test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
                 frozen_layers=frozen_layers, consistency=consistency, contrast=contrast,
-                critical_recall=critical_recall, target_precision=target_precision, in_scope=in_scope, refit=refit,
-                seed=seed,
+                critical_recall=critical_recall, target_precision=target_precision, in_scope=in_scope,
+                search=search, refit=refit, seed=seed,
             ),
         )  # fmt: skip
         made = pipeline.train(settings, registry, Reporter(messages))
@@ -180,8 +195,9 @@ def evaluate(
     data: Files,
     model: Model = "champion",
     text_column: Text = "text",
-    category_column: Category = "category",
+    category_column: Category = None,
     urgency_column: Column = None,
+    urgency_map: UrgencyMap = None,
     channel_column: Column = None,
     encoding: Encoding = None,
     as_json: Json = False,
@@ -191,11 +207,14 @@ def evaluate(
         from earful.settings import RegistrySettings
         from training import evaluation, view
         from training.progress import Reporter
-        from training.settings import Columns
+        from training.settings import Columns, read_levels
 
         columns = Columns(
-            **_given(text=text_column, category=category_column, urgency=urgency_column, channel=channel_column)
-        )
+            **_given(
+                text=text_column, category=category_column, urgency=urgency_column, channel=channel_column,
+                urgency_map=read_levels(urgency_map or ()),
+            )
+        )  # fmt: skip
         found = evaluation.evaluate(data, columns, encoding, model, RegistrySettings(), Reporter(messages))
         view.report(found, as_json)
 
@@ -207,7 +226,7 @@ def audit(
         "audit.csv"
     ),
     text_column: Text = "text",
-    category_column: Category = "category",
+    category_column: Category = None,
     encoding: Encoding = None,
     base_model: Annotated[str, typer.Option(help="minilm, a Hugging Face encoder id, or a folder.")] = "minilm",
     as_json: Json = False,
@@ -219,7 +238,7 @@ def audit(
         from training.progress import Reporter
         from training.settings import Columns
 
-        columns = Columns(text=text_column, category=category_column)
+        columns = Columns(**_given(text=text_column, category=category_column))
         found = auditing.audit(data, columns, encoding, base_model, out, Reporter(messages))
         view.audit(found, as_json)
 

@@ -55,7 +55,8 @@ class Policy(BaseModel):
     `review_tiers` is `needs_review`. `languages` are those that the model learned from, as `earful.language.detect`
     names them; none means that they are not known. `review_below`, if it is not empty, decides instead of
     `review_tiers`: for each category, in their order, the confidence below which an answer is `needs_review`. Without
-    `scope` no text is out of it.
+    `scope` no text is out of it. The categories in `zero_shot`, by index, are those that no labelled row had: nothing
+    has shown how often such answers are right, so they are in the last tier and `needs_review`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +71,7 @@ class Policy(BaseModel):
     review_below: tuple[float, ...] = ()
     languages: tuple[str, ...] = ()
     scope: ScopeRule | None = None
+    zero_shot: tuple[int, ...] = ()
 
     @field_validator("tiers")
     @classmethod
@@ -79,8 +81,10 @@ class Policy(BaseModel):
             raise PydanticCustomError("tiers", "must run from high to low, the last one from 0")
         return tiers
 
-    def tier(self, confidence: float) -> Tier:
-        """The best tier that a confidence earns."""
+    def tier(self, category: int, confidence: float) -> Tier:
+        """The best tier that an answer earns."""
+        if category in self.zero_shot:
+            return self.tiers[-1].tier
         return next(rule.tier for rule in self.tiers if confidence >= rule.min_confidence)
 
     def inside(self, category: Raw, position: Raw | None, nearness: Raw | None) -> NDArray[np.bool_]:
@@ -96,9 +100,11 @@ class Policy(BaseModel):
             return "unsupported_language"
         if not inside:
             return "out_of_scope"
+        if category in self.zero_shot:
+            return "needs_review"
         if self.review_below:
             return "needs_review" if confidence < self.review_below[category] else "tagged"
-        return "needs_review" if self.tier(confidence) in self.review_tiers else "tagged"
+        return "needs_review" if self.tier(category, confidence) in self.review_tiers else "tagged"
 
     def category_probabilities(self, logits: Raw) -> Floats:
         """Calibrated probabilities (n, categories) from logits of the same shape."""

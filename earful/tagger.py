@@ -144,13 +144,16 @@ class Tagger:
         taxonomy, policy = self.bundle.taxonomy, self.bundle.policy
         best, *others = (int(k) for k in np.argsort(-probabilities, kind="stable")[: ALTERNATIVES + 1])
         confidence = float(probabilities[best])
-        tier = policy.tier(confidence)
         urgency = _urgency_tag(urgencies, n, reasons) if urgencies is not None else None
         due = taxonomy.respond_within(best, urgency.level) if urgency else None
         return Tags(
             id=item.id,
             category=CategoryTag(
-                name=taxonomy.names[best], label=taxonomy.label(best), confidence=round(confidence, 4), tier=tier
+                name=taxonomy.names[best],
+                label=taxonomy.label(best),
+                confidence=round(confidence, 4),
+                tier=policy.tier(best, confidence),
+                zero_shot=best in policy.zero_shot,
             ),
             alternatives=[
                 Alternative(name=taxonomy.names[k], confidence=round(float(probabilities[k]), 4)) for k in others

@@ -16,12 +16,16 @@ class _Part(BaseModel):
 
 
 class CategoryTag(_Part):
-    """The category, how sure the model is (calibrated), and what tier of trust that earns."""
+    """The category, how sure the model is (calibrated), and what tier of trust that earns.
+
+    `zero_shot` says that the model knows this category by the taxonomy's words alone.
+    """
 
     name: str
     label: str
     confidence: float
     tier: Tier
+    zero_shot: bool = False
 
 
 class Alternative(_Part):

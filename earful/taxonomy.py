@@ -31,6 +31,7 @@ URGENCIES: tuple[Urgency, ...] = ("low", "normal", "high", "critical")
 Stage = Literal["discover", "buy", "receive", "use", "get_help", "renew", "leave"]
 REASONS = {"missing": "is missing", "extra_forbidden": "is not known here; look for a typing error"}
 KINDS: dict[int | str, str] = {"categories": "category", "rules": "rule"}  # tables that come in numbers
+ANY = "feedback"  # the one category of a model that tells urgencies alone
 UNASSIGNED = "unassigned"  # the owner of every category of a taxonomy made from labels alone
 
 Place = tuple[int | str, ...]  # keys and positions that lead to a value, such as ("categories", 2, "owner")
@@ -267,8 +268,11 @@ def _describe(place: Place, message: str, content: dict[str, object]) -> str:
 
 
 def from_labels(labels: Iterable[str]) -> Taxonomy:
-    """The taxonomy of data that came without one: its labels in sorted order, owned by nobody yet."""
-    names = sorted(set(labels))
+    """The taxonomy of data that came without one: its labels in sorted order, owned by nobody yet.
+
+    Without labels it has a single category, `ANY`.
+    """
+    names = sorted(set(labels)) or [ANY]
     digest = hashlib.sha256("\x00".join(names).encode()).hexdigest()[:8]
     levels = {"low": "P5D", "normal": "P2D", "high": "PT8H", "critical": "PT1H"}
     return Taxonomy.model_validate(

@@ -65,6 +65,12 @@ def calibrate(
         category_temperature=temperature,
         urgency_temperature=1.0 if logits.urgency is None else _urgency_temperature(logits.urgency, right.urgency),
     )
+    if logits.urgency is not None:
+        critical = policy.urgency(logits.urgency).probabilities[:, -1]
+        cuts = _urgency_cuts(critical, right.urgency, critical_recall)
+        policy = policy.model_copy(update={"urgency_cuts": cuts})
+    if not known.any():  # of urgency alone: no confidence in a category says what needs review
+        return policy.model_copy(update={"review_tiers": ()})
     probabilities = policy.category_probabilities(logits.category[known])
     first = probabilities.argmax(axis=1)
     if logits.present is not None:
@@ -77,9 +83,6 @@ def calibrate(
     if target_precision is not None:
         earned["review_below"] = _review_below(confidence, correct, first, probabilities.shape[1], target_precision)
     earned["scope"] = _scope(logits, known, in_scope)
-    if logits.urgency is not None:
-        critical = policy.urgency(logits.urgency).probabilities[:, -1]
-        earned["urgency_cuts"] = _urgency_cuts(critical, right.urgency, critical_recall)
     return policy.model_copy(update=earned)
 
 
@@ -147,8 +150,6 @@ def _category_temperature(logits: NDArray[np.float32], right: Ints) -> float:
 
 def _urgency_temperature(logits: NDArray[np.float32], right: Ints) -> float:
     known = right >= 0
-    if not known.any():
-        return 1.0
 
     def loss(log_temperature: float) -> float:
         policy = Policy(urgency_temperature=float(np.exp(log_temperature)))
@@ -159,10 +160,15 @@ def _urgency_temperature(logits: NDArray[np.float32], right: Ints) -> float:
 
 
 def _best(loss: Callable[[float], float], rows: int) -> float:
-    """The temperature with the least mean loss over so many rows, drawn towards 1 as a normal prior does."""
+    """The temperature with the least mean loss over so many rows, drawn towards 1 as a normal prior does.
+
+    Of no rows it is 1.
+    """
+    if not rows:
+        return 1.0
 
     def posterior(log_temperature: float) -> float:
-        return loss(log_temperature) + (log_temperature / SPREAD) ** 2 / (2 * max(rows, 1))
+        return loss(log_temperature) + (log_temperature / SPREAD) ** 2 / (2 * rows)
 
     found = minimize_scalar(posterior, bounds=(COLDEST, HOTTEST), method="bounded")
     return round(float(np.exp(found.x)), 4)

@@ -74,8 +74,11 @@ def _limits(taxonomy: Taxonomy, corpus: Corpus, policy: Policy) -> str:
         lines.append("- It answers with one of its categories whatever it is sent; nothing is out of scope.")
     else:
         lines.append("- Texts unlike those that it learned from are `out_of_scope`, and so are some few of their kind.")
-    if unseen:
-        lines.append(f"- No row taught it these categories: {', '.join(unseen)}.")
+    if unseen and seen != {None}:
+        lines.append(
+            f"- No row taught it these categories: {', '.join(unseen)}. It knows them by what the taxonomy says of "
+            "them, and its answers with them are marked `zero_shot` and need review."
+        )
     if not any(example.urgency for example in corpus.train):
         lines.append("- It was trained without urgency labels and gives no urgency.")
     return "\n".join(lines) + "\n"

@@ -47,7 +47,8 @@ class Corpus:
 def build(examples: Sequence[Example], test: Sequence[Example], settings: TrainSettings) -> Corpus:
     """De-duplicate and split. `test` are the caller's own test rows: none is removed for being alike.
 
-    An example that is `corrected` says what its text should be labelled, wherever that text stands.
+    An example that is `corrected` says what its text should be labelled, wherever that text stands. One that `supports`
+    is only learned from, and goes if it is like one that is measured on.
 
     Raises `InputError` if too little is left to train on.
     """
@@ -55,8 +56,7 @@ def build(examples: Sequence[Example], test: Sequence[Example], settings: TrainS
     unique, duplicates, conflicts = _drop_exact([*given, *_measured_first(examples)])
     kept, pairs = _drop_near(unique)
     groups = _groups(kept, pairs)
-    sides = [example.split for example in kept]
-    straddling = sum(len({sides[n] for n in group}) > 1 for group in groups)
+    straddling = sum(len({kept[n].split for n in group if not kept[n].supports}) > 1 for group in groups)
     by_side = {side: tuple(kept[n] for n in numbers) for side, numbers in _assign(kept, groups, settings).items()}
     _check(by_side)
     return Corpus(
@@ -86,7 +86,7 @@ def contradictions(examples: Sequence[Example]) -> list[tuple[Example, Example]]
 def _measured_first(examples: Iterable[Example]) -> list[Example]:
     """Rows that are to be measured on come first, so that of two duplicates it is the training row that goes."""
     rank = {"test": 0, "validation": 1}
-    return sorted(examples, key=lambda example: rank.get(example.split or "", 2))
+    return sorted(examples, key=lambda example: 3 if example.supports else rank.get(example.split or "", 2))
 
 
 def _key(example: Example) -> str:
@@ -167,15 +167,19 @@ def _groups(examples: Sequence[Example], pairs: Iterable[Pair]) -> list[Group]:
 def _assign(examples: Sequence[Example], groups: Sequence[Group], settings: TrainSettings) -> dict[str, list[int]]:
     """Indices by side: the caller's where given; otherwise whole groups are taken from what is left to training."""
     sides: dict[str, list[int]] = {side: [] for side in SPLITS}
-    for n, example in enumerate(examples):
-        sides[example.split or "train"].append(n)
+    own = [n for n, example in enumerate(examples) if not example.supports]
+    for n in own:
+        sides[examples[n].split or "train"].append(n)
     for side, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
         if not sides[side]:
             free = set(sides["train"])
-            wanted = min(round(fraction * len(examples)), settings.max_kept)
-            own = [part for group in groups if (part := [n for n in group if n in free])]
-            sides[side] = _take(examples, own, wanted, settings)
+            wanted = min(round(fraction * len(own)), settings.max_kept)
+            parts = [part for group in groups if (part := [n for n in group if n in free])]
+            sides[side] = _take(examples, parts, wanted, settings)
             sides["train"] = sorted(free.difference(sides[side]))
+    measured = {*sides["validation"], *sides["test"]}
+    apart = [n for group in groups if measured.isdisjoint(group) for n in group if examples[n].supports]
+    sides["train"] += apart
     return sides
 
 
@@ -219,14 +223,14 @@ def _first_moment(examples: Sequence[Example], group: Group) -> datetime:
 def _check(sides: Mapping[str, Sequence[Example]]) -> None:
     rows = sum(map(len, sides.values()))
     categories = {example.category for example in sides["train"]} - {None}
-    if len(categories) < 2:
+    if len(categories) < 2 and any(example.category for side in sides.values() for example in side):
         raise InputError(f"{rows} usable rows hold {len(categories)} categories to learn; there must be at least two")
     if len(categories) > rows / FEWEST:
         raise InputError(
             f"{rows} usable rows hold {len(categories)} different categories, too few rows for each to learn from; "
             "is --category-column the right one?"
         )
-    if not any(example.category for example in sides["validation"]):
+    if not any(example.category or not categories for example in sides["validation"]):
         raise InputError(f"{rows} usable rows are too few to keep some back for validation; about 50 is the least")
 
 

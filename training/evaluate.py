@@ -126,7 +126,8 @@ def floors(taxonomy: Taxonomy, examples: Sequence[Example]) -> list[int]:
 def report(answered: Answered, policy: Policy, names: Sequence[str], examples: Sequence[Example]) -> Report:
     """Measure what a policy decided against the labels; `names` are the categories in their order."""
     right = answers(examples, names)
-    tiers = [policy.tier(confidence) for confidence in answered.category.max(axis=1)]
+    chosen = zip(answered.category.argmax(axis=1), answered.category.max(axis=1), strict=True)
+    tiers = [policy.tier(int(category), confidence) for category, confidence in chosen]
     channels = [example.feedback.channel or "unknown" for example in examples]
     return Report(
         rows=len(examples),

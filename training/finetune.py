@@ -28,9 +28,11 @@ from training.scope import Scope
 from training.settings import TrainSettings
 from training.sources import Example
 
-PROBE_STRENGTH, PROBE_STEPS, PROBE_BATCH = 10.0, 100, 32  # of the probe that the heads start from
+PROBE_STRENGTH, PROBE_STEPS = 10.0, 100  # of the probe that the heads start from
 _LAYER = re.compile(r"\blayers?\.(\d+)\.")  # the number of a layer, as Hugging Face's encoders name their parameters
-SCOPE_ROWS = 10_000  # that say where training rows lie
+SCOPE_ROWS = 4000  # that are enough to say where training rows lie
+READ_AT_ONCE = 32
+ANSWERED_AT_ONCE = 8  # in full precision, and with all windows of a text
 SAMPLE = 256  # training windows on which the export sees typical activations
 
 
@@ -38,11 +40,13 @@ SAMPLE = 256  # training windows on which the export sees typical activations
 class Fitted:
     """A trained network, its answers to the rows held back, the metrics of each epoch, and some training windows.
 
-    `epochs` is how many passes made the network that was kept.
+    `score` is the mean accuracy of its heads on the rows held back, `epochs` how many passes made the network that was
+    kept.
     """
 
     network: FeedbackNetwork
     held: Logits
+    score: float
     history: tuple[Mapping[str, float], ...]
     epochs: int
     sample: tuple[tuple[int, ...], ...]
@@ -113,6 +117,7 @@ def fit(
     return Fitted(
         network=network,
         held=answers,
+        score=_mean_accuracy(answers, np.array(checks["category"]), np.array(checks["urgency"])),
         history=tuple(entry for entry in state.log_history if "epoch" in entry),
         epochs=round(recipe.epochs * (state.best_global_step or state.max_steps) / state.max_steps),
         sample=tuple(tuple(item["windows"][0]) for item in rows.select(range(min(SAMPLE, len(rows))))),
@@ -235,9 +240,14 @@ def _scope(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> Scope
 
 def _read(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> tuple[Tensor, NDArray[np.int64]]:
     """Features of rows (n, width), and the order (n,) in which they were read: by length."""
+    parts = _by_length(rows, READ_AT_ONCE)
+    return torch.cat([_features(network, collator(list(rows.select(part)))) for part in parts]), np.concatenate(parts)
+
+
+def _by_length(rows: Dataset, at_once: int) -> list[NDArray[np.int64]]:
+    """The numbers of rows, in parts of similar length."""
     order = np.argsort(rows["length"], kind="stable")
-    parts = [order[n : n + PROBE_BATCH] for n in range(0, len(order), PROBE_BATCH)]
-    return torch.cat([_features(network, collator(list(rows.select(part)))) for part in parts]), order
+    return [order[n : n + at_once] for n in range(0, len(order), at_once)]
 
 
 def _features(network: FeedbackNetwork, batch: dict[str, Tensor]) -> Tensor:
@@ -249,21 +259,26 @@ def _features(network: FeedbackNetwork, batch: dict[str, Tensor]) -> Tensor:
 def _answer(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> Logits:
     """The trained network's answers in full precision, in the order of the rows: what the export must match."""
     network.cpu().eval()
+    parts = _by_length(rows, ANSWERED_AT_ONCE)
     with torch.no_grad():
-        parts = [network(**collator(list(rows.select([n])))) for n in range(len(rows))]
+        answers = [network(**collator(list(rows.select(part)))) for part in parts]
+    back = np.argsort(np.concatenate(parts))
     return Logits(
-        **{name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0] if name != "loss"}
+        **{name: np.concatenate([one[name].numpy() for one in answers])[back] for name in answers[0] if name != "loss"}
     )
 
 
 def _score(found: EvalPrediction) -> dict[str, float]:
     """Mean accuracy of the heads: the loss turns up again long before the labels get worse."""
-    logits = _logits(found.predictions)
     category, urgency = (np.asarray(labels) for labels in found.label_ids)
+    return {"score": _mean_accuracy(_logits(found.predictions), category, urgency)}
+
+
+def _mean_accuracy(logits: Logits, category: NDArray[np.int64], urgency: NDArray[np.int64]) -> float:
     hits = [logits.category.argmax(axis=1)[category != IGNORED] == category[category != IGNORED]]
     if logits.urgency is not None:
         hits.append((logits.urgency > 0).sum(axis=1)[urgency != IGNORED] == urgency[urgency != IGNORED])
-    return {"score": float(np.mean([hit.mean() for hit in hits if len(hit)]))}
+    return float(np.mean([hit.mean() for hit in hits if len(hit)]))
 
 
 def _logits(predictions: Any) -> Logits:

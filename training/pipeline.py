@@ -10,7 +10,7 @@ from accelerate import PartialState
 
 from earful import bundle as bundles
 from earful.bundle import Labels, SmokeAnswer, TaxonomyRef, Windows
-from earful.errors import ParityError
+from earful.errors import InputError, ParityError
 from earful.policy import Policy
 from earful.settings import RegistrySettings
 from earful.tagger import Logits, Tagger
@@ -27,6 +27,7 @@ from training.prepare import Prepared, prepare
 from training.progress import Reporter, TrainingBar
 from training.recipe import Recipe
 from training.registry import Registry
+from training.search import search
 from training.settings import TrainSettings
 from training.sources import Example
 
@@ -59,12 +60,16 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
     """
     bundles.check_writable(settings.out)
     prepared = prepare(settings, reporter)
+    if settings.search and PartialState().num_processes > 1:
+        raise InputError("--search: runs in one process; search first, then spread the fit with what was found")
     encoder = encoders.load(settings.base_model)
     recipe = recipes.choose(settings, prepared.corpus.train)
     if not PartialState().is_main_process:
         _fit_again(prepared, recipe, _fit(prepared, encoder, recipe, Reporter()), Reporter())
         return None
     reporter.say(str(recipe))
+    for name in recipes.unlabelled(prepared.taxonomy, prepared.corpus.train):
+        reporter.say(f"  no row has the category “{name}”: it is learned from what the taxonomy says of it")
     with tracking.start(registry) as run:
         names = {
             "name": prepared.taxonomy.name,
@@ -72,6 +77,9 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
             "digest": prepared.taxonomy.digest,
         }
         run.data(settings, prepared.corpus, names, len(prepared.rejects))
+        if settings.search:
+            rows = (*prepared.corpus.train, *_words(prepared, recipe))
+            prepared, recipe = search(prepared, recipe, rows, run, reporter)
         run.recipe(recipe)
         fitted = _fit(prepared, encoder, recipe, reporter)
         run.epochs(fitted.history)
@@ -88,7 +96,12 @@ def _fit(prepared: Prepared, encoder: Encoder, recipe: Recipe, reporter: Reporte
 
 
 def _words(prepared: Prepared, recipe: Recipe) -> list[Example]:
-    return recipes.words(prepared.taxonomy) if recipe.words else []
+    """What the taxonomy says, of all categories where rows are few, and of those that have none wherever."""
+    taxonomy = prepared.taxonomy
+    unlabelled = recipes.unlabelled(taxonomy, prepared.corpus.train)
+    if recipe.words:
+        return recipes.words(taxonomy, taxonomy.names)
+    return recipes.COPIES * recipes.words(taxonomy, unlabelled)
 
 
 def _fit_again(prepared: Prepared, recipe: Recipe, fitted: Fitted, reporter: Reporter) -> Fitted | None:
@@ -118,11 +131,13 @@ def _finish(
     exported = _export(prepared, encoder, fitted, made.validation, reporter)
     if last is not None:
         exported = _export(prepared, encoder, last, made.test, reporter, exported.policy)
-    policy, tagger = exported.policy.model_copy(update={"languages": languages(made.train)}), exported.tagger
+    unlabelled = recipes.unlabelled(prepared.taxonomy, made.train)
+    known = {"languages": languages(made.train), "zero_shot": tuple(map(names.index, unlabelled))}
+    policy, tagger = exported.policy.model_copy(update=known), exported.tagger
     measured = made.test or made.validation
     measured_on = "test rows" if made.test else "validation rows (which also set the stopping point and the thresholds)"
-    known = last is not None or not made.test  # the rows that were just compared are those to be measured on
-    logits = exported.answers if known else _answer(tagger, made.test, reporter)
+    answered_already = last is not None or not made.test  # the rows that were compared are those to be measured on
+    logits = exported.answers if answered_already else _answer(tagger, made.test, reporter)
     answered = evaluate.answer(logits, policy, evaluate.floors(prepared.taxonomy, measured))
     report = evaluate.report(answered, policy, names, measured)
     run.evaluation(report, measured_on, exported.parity, exported.precision)

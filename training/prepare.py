@@ -34,18 +34,26 @@ def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
         source = sources.read(settings.data, settings.columns, taxonomy, settings.encoding)
         test = sources.read(settings.test, settings.columns, taxonomy, settings.encoding)
         corrections = _read_corrections(settings, taxonomy, source)
-    rejects = (*source.rejects, *test.rejects, *corrections.rejects)
+        more = _read_urgency_data(settings)
+    rejects = (*source.rejects, *test.rejects, *corrections.rejects, *more.rejects)
     rejects_file = _write_rejects(rejects, settings.out)
-    _say_what_was_read(source, test, rejects, rejects_file, reporter)
+    _say_what_was_read((source, test, more), rejects, rejects_file, reporter)
     if not source.examples:
         raise InputError(
             f"{', '.join(settings.data)}: no row can be used; the first: {_first(source.rejects)}{_hint(source)}"
         )
+    if not any(example.category for example in source.examples):
+        if taxonomy:
+            raise InputError(
+                f"{', '.join(settings.data)}: no row has a category in column “{settings.columns.category}”; "
+                "to learn the urgency alone, leave out --taxonomy"
+            )
+        reporter.say(f"no row has a category in column “{settings.columns.category}”: only the urgency is learned")
     if settings.test and not test.examples:
         raise InputError(f"{', '.join(settings.test)}: no row can be used; the first: {_first(test.rejects)}")
     with reporter.bar("looking for duplicates, splitting", None):
         corrected = [dataclasses.replace(example, corrected=True) for example in corrections.examples]
-        made = corpus.build([*source.examples, *corrected], test.examples, settings)
+        made = corpus.build([*source.examples, *corrected, *more.examples], test.examples, settings)
     _say_what_was_built(made, reporter)
     every = (*made.train, *made.validation, *made.test)
     labels = (label for one in every for label in (one.category, one.secondary) if label)
@@ -57,6 +65,17 @@ def _read_corrections(settings: TrainSettings, taxonomy: Taxonomy | None, source
     labels = {example.category for example in source.examples if example.category}
     known = taxonomy or (taxonomies.from_labels(labels) if labels else None)
     return sources.read(settings.corrections, Columns(), known, settings.encoding)
+
+
+def _read_urgency_data(settings: TrainSettings) -> Source:
+    """Rows of any data set whose urgencies are worth learning from, whatever else it holds."""
+    own = settings.columns
+    columns = Columns(
+        text=own.text, category="", urgency=settings.urgency_data_column, urgency_map=own.urgency_map
+    )  # no column is named “”
+    source = sources.read(settings.urgency_data, columns, None, settings.encoding)
+    source.examples = [dataclasses.replace(example, supports=True) for example in source.examples]
+    return source
 
 
 def _first(rejects: Sequence[Reject]) -> str:
@@ -80,14 +99,15 @@ def _write_rejects(rejects: Sequence[Reject], out: Path) -> Path | None:
 
 
 def _say_what_was_read(
-    source: Source, test: Source, rejects: Sequence[Reject], rejects_file: Path | None, reporter: Reporter
+    read: Sequence[Source], rejects: Sequence[Reject], rejects_file: Path | None, reporter: Reporter
 ) -> None:
-    reporter.say(f"read {len(source.examples) + len(test.examples):,} usable rows, rejected {len(rejects):,}")
+    usable = sum(len(source.examples) for source in read)
+    reporter.say(f"read {usable:,} usable rows, rejected {len(rejects):,}")
     for reason, count in Counter(reject.reason for reject in rejects).most_common(5):
         reporter.say(f"  {count:,} × {reason}")
     if rejects_file:
         reporter.say(f"  all of them, by row: {rejects_file}")
-    strange = source.strange_channels + test.strange_channels
+    strange = sum((source.strange_channels for source in read), Counter[str]())
     if strange:
         names = ", ".join(f"“{name}” ({count:,})" for name, count in strange.most_common(3))
         reporter.say(f"  channels that Earful does not know count as “other”: {names}")

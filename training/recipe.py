@@ -1,7 +1,7 @@
 """The recipe: how a network is fitted to so many rows. The one place where it is chosen."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ FEWEST_EPOCHS, MOST_EPOCHS = 5, 12
 CHARACTERS = 4  # in a token, about
 FEW_LABELS = 16  # rows of the middle category up to which pairs teach more than labels do
 FEW_EPOCHS = 20
+COPIES = 8  # of what the taxonomy says of a category that no row has, or many rows of the others would drown it
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,18 @@ def choose(settings: TrainSettings, rows: Sequence[Example]) -> Recipe:
     )
 
 
-def words(taxonomy: Taxonomy) -> list[Example]:
-    """What a taxonomy says of its categories, as rows to learn from: labels, definitions and examples that count."""
+def unlabelled(taxonomy: Taxonomy, rows: Sequence[Example]) -> tuple[str, ...]:
+    """The categories that no row has: a model learns them from the taxonomy's words alone (zero-shot)."""
+    seen = {row.category for row in rows}
+    return tuple(name for name in taxonomy.names if name not in seen) if seen != {None} else ()
+
+
+def words(taxonomy: Taxonomy, names: Collection[str]) -> list[Example]:
+    """What a taxonomy says of these categories, as rows to learn from: labels, definitions and examples that count."""
     said = [
         (category.name, text)
         for n, category in enumerate(taxonomy.categories)
+        if category.name in names
         for text in (taxonomy.label(n).replace("_", " "), category.definition, *category.counts)
         if text
     ]

@@ -1,15 +1,22 @@
 """Every choice of a training run, in one frozen object that is made once and passed in."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
+from earful.errors import InputError
+from earful.taxonomy import URGENCIES, Urgency
+
 Fraction = Annotated[float, Field(ge=0.0, lt=0.5)]
 
 
 class Columns(BaseModel):
-    """Which column of the data holds what. Those with a None are used only if the data has a column of that name."""
+    """Which column of the data holds what. Those with a None are used only if the data has a column of that name.
+
+    `urgency_map` says what values of the urgency column mean that are not urgencies themselves.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,10 +29,31 @@ class Columns(BaseModel):
     customer_id: str | None = None
     channel: str | None = None
     split: str | None = None
+    urgency_map: dict[str, Urgency] = {}
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The columns that were named by the caller, by field."""
+        given = self.model_dump(exclude_unset=True, exclude={"urgency_map"})
+        return {field: column for field, column in given.items() if column}
 
     def name(self, field: str) -> str:
         """The column that holds `field`: the one given, or the one of the same name."""
         return getattr(self, field) or field
+
+
+def read_levels(said: Sequence[str]) -> dict[str, Urgency]:
+    """`["1=low,2=normal", "asap=critical"]` as a mapping. Raises `InputError` if it is not of this form."""
+    levels: dict[str, Urgency] = {level: level for level in URGENCIES}
+    found: dict[str, Urgency] = {}
+    for pair in (pair for pairs in said for pair in pairs.split(",")):
+        value, equals, level = (part.strip().lower() for part in pair.rpartition("="))
+        if not (value and equals) or level not in levels:
+            raise InputError(
+                f"--urgency-map: “{pair[:40]}” is not of the form VALUE=LEVEL with {', '.join(URGENCIES)} as level"
+            )
+        found[value] = levels[level]
+    return found
 
 
 class TrainSettings(BaseModel):
@@ -40,6 +68,12 @@ class TrainSettings(BaseModel):
     corrections: Annotated[
         tuple[str, ...], Field(description="Corrected rows (`text`, `category`, `urgency`): their labels win.")
     ] = ()
+    urgency_data: Annotated[
+        tuple[str, ...], Field(description="More rows that only the urgency is learned from; none is kept back.")
+    ] = ()
+    urgency_data_column: Annotated[str, Field(description="Column of `urgency_data` that holds the urgency.")] = (
+        "urgency"
+    )
     columns: Columns = Columns()
     encoding: Annotated[str | None, Field(description="Encoding of CSV and JSON Lines; UTF-8 if not given.")] = None
     taxonomy: Annotated[Path | None, Field(description="Taxonomy file; without it the labels are the categories.")] = (
@@ -102,6 +136,9 @@ class TrainSettings(BaseModel):
         float,
         Field(gt=0, le=1, description="Share of rows like those learned from that are in scope; 1: every text is."),
     ] = 0.98
+    search: Annotated[
+        int, Field(ge=0, le=1000, description="Trials of other rates and weights before the fit that is kept.")
+    ] = 0
     refit: Annotated[
         bool | None,
         Field(description="Learn from the validation rows too, in a second fit; so it is where categories have few."),

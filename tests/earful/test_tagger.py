@@ -93,7 +93,7 @@ def test_tags_have_the_promised_shape(tagger: Tagger) -> None:
     [tags] = tagger.tag([Feedback(text=SHORT[0], id="a-1")])
     found: dict[str, Any] = json.loads(tags.model_dump_json())
     assert {key: set(value) for key, value in found.items() if isinstance(value, dict)} == {
-        "category": {"name", "label", "confidence", "tier"},
+        "category": {"name", "label", "confidence", "tier", "zero_shot"},
         "urgency": {"level", "score", "confidence", "reasons", "raised_by"},
         "route": {"owner", "respond_within"},
         "model": {"version", "bundle", "taxonomy"},
@@ -136,7 +136,7 @@ def test_tags_obey_the_contract(tagger: Tagger, text: str) -> None:
     confidences = [tags.category.confidence, *(other.confidence for other in tags.alternatives)]
     assert names == [starter.names[k] for k in ranked]
     assert confidences == [round(float(row[k]), 4) for k in ranked]
-    assert tags.category.tier == policy.tier(row.max())
+    assert tags.category.tier == policy.tier(int(ranked[0]), row.max())
     assert tags.categories
     assert tags.categories[0].name == tags.category.name
     assert all(0 <= one.probability <= 1 for one in tags.categories)

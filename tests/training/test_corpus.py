@@ -163,6 +163,21 @@ def test_too_little_data_is_said(count: int) -> None:
         build(distinct(count), [], choices())
 
 
+def test_rows_that_support_are_only_learned_from_and_go_if_like_one_that_is_measured_on() -> None:
+    rows = distinct(60)
+    support = [replace(row, category=None, urgency="low", supports=True) for row in distinct(90)[60:]]
+    known = build(rows, [], TrainSettings(data=("x",)))
+    like = [
+        replace(one, feedback=Feedback(text=one.feedback.text + " now"), category=None, urgency="low", supports=True)
+        for one in (known.train[0], known.validation[0], known.test[0])
+    ]
+    corpus = build([*rows, *support, *like], [], TrainSettings(data=("x",)))
+    assert (corpus.validation, corpus.test) == (known.validation, known.test)
+    assert {row.feedback.text for row in corpus.train if row.supports} == {
+        row.feedback.text for row in (*support, like[0])
+    }
+
+
 def test_a_label_that_is_rare_is_never_kept_back() -> None:
     corpus = build([*distinct(200), example("the only one of its kind", "rare")], [], choices())
     assert "rare" in {one.category for one in corpus.train}

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 from earful import taxonomy
 from earful.feedback import Feedback
+from earful.tagger import Tagger
 from earful.taxonomy import from_labels
 from tests.conftest import STARTER, TAXONOMY, run
 from training import encoders, recipe
@@ -43,13 +45,24 @@ def test_few_rows_a_category_are_learned_in_pairs_and_all_of_them() -> None:
 
 
 def test_what_a_taxonomy_says_of_its_categories_is_there_to_learn_from() -> None:
-    said = {(row.category, row.feedback.text) for row in recipe.words(from_labels(["card_lost", "praise"]))}
+    said = {
+        (row.category, row.feedback.text)
+        for row in recipe.words(from_labels(["card_lost", "praise"]), ["card_lost", "praise"])
+    }
     assert said == {("card_lost", "card lost"), ("praise", "praise")}
     starter = taxonomy.load(TAXONOMY)
-    said = {(row.category, row.feedback.text) for row in recipe.words(starter)}
+    said = {(row.category, row.feedback.text) for row in recipe.words(starter, starter.names)}
     assert {kind for kind, _ in said} == set(starter.names)
     for kind in starter.categories:
         assert {(kind.name, text) for text in (kind.label, kind.definition, *kind.counts)} <= said
+    assert {row.category for row in recipe.words(starter, ["refund"])} == {"refund"}
+
+
+def test_a_category_that_no_row_has_is_known_as_such_unless_none_has_any() -> None:
+    three = from_labels(["a", "b", "c"])
+    some = [replace(row, category="ab"[n % 2]) for n, row in enumerate(rows(10))]
+    assert recipe.unlabelled(three, some) == ("c",)
+    assert recipe.unlabelled(three, [replace(row, category=None) for row in some]) == ()
 
 
 def test_much_text_is_not_read_twice() -> None:
@@ -109,3 +122,41 @@ def test_train_learns_from_eight_rows_a_category_and_says_how(tmp_path: Path, mo
     for part in ("few rows a category (the middle one has 8): 20 epochs", "the taxonomy's words", "a second fit"):
         assert part in told
     assert json.loads(result.stdout)["metrics"]["category_accuracy"] > 0.6
+
+
+def test_a_category_without_rows_is_learned_from_the_taxonomy_and_its_answers_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    known = ("praise", "account_access", "delivery")
+    files = sorted(STARTER.glob("*.jsonl"))
+    every = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [row for row in every if row["category"] in known and len(row["text"]) < 100][::8]
+    data = tmp_path / "three.jsonl"
+    data.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    starter = taxonomy.load(TAXONOMY)
+    four = starter.model_copy(
+        update={"categories": [one for one in starter.categories if one.name in (*known, "safety")], "rules": []}
+    )
+    kept = {one.name for one in four.categories}
+    four = four.model_copy(
+        update={
+            "categories": [
+                one.model_copy(update={"does_not_count": [miss for miss in one.does_not_count if miss.goes_to in kept]})
+                for one in four.categories
+            ]
+        }
+    )
+    file = tmp_path / "taxonomy.toml"
+    file.write_text(four.to_toml(), encoding="utf-8")
+    result = run(
+        "train", "--data", data, "--taxonomy", file, "--epochs", 2, "--consistency", 0, "--out", tmp_path / "bundle",
+        "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "no row has the category “safety”" in result.stderr
+    texts = ("The heater gave off smoke and burned my son's hand.", "Thank you, your driver was wonderful!")
+    danger, thanks = Tagger.load(tmp_path / "bundle").tag([Feedback(text=text) for text in texts])
+    assert (danger.category.name, danger.category.zero_shot, danger.outcome) == ("safety", True, "needs_review")
+    assert (thanks.category.name, thanks.category.zero_shot) == ("praise", False)
+    assert "It knows them by what the taxonomy says" in (tmp_path / "bundle" / "card.md").read_text(encoding="utf-8")

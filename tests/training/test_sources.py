@@ -9,7 +9,7 @@ from datasets import Dataset
 from earful import taxonomy as taxonomies
 from earful.errors import InputError
 from tests.conftest import TAXONOMY
-from training.settings import Columns
+from training.settings import Columns, read_levels
 from training.sources import read, write_rejects
 
 
@@ -59,6 +59,22 @@ def test_without_a_taxonomy_any_label_is_a_category(tmp_path: Path) -> None:
 def test_a_row_with_one_of_two_labels_is_kept(tmp_path: Path) -> None:
     source = read([table(tmp_path, "text,category,urgency\none,a,\ntwo,,HIGH\n")], Columns(), None)
     assert [(example.category, example.urgency) for example in source.examples] == [("a", None), (None, "high")]
+
+
+def test_urgencies_of_another_scale_are_mapped_and_those_that_are_not_are_named(tmp_path: Path) -> None:
+    data = table(tmp_path, "text,u\none,1.0\ntwo,ASAP\nthree,high\nfour,7\n")
+    columns = Columns(urgency="u", urgency_map=read_levels(["1=low, 2=low", "asap=critical"]))
+    source = read([data], columns, None)
+    assert [example.urgency for example in source.examples] == ["low", "critical", "high"]
+    [reject] = source.rejects
+    assert "u: “7” is not an urgency" in reject.reason
+    assert "--urgency-map" in reject.reason
+
+
+@pytest.mark.parametrize("said", ["1=urgent", "low", "=low", "1=low,,2=high"])
+def test_a_map_of_urgencies_of_another_form_is_refused(said: str) -> None:
+    with pytest.raises(InputError, match="VALUE=LEVEL"):
+        read_levels([said])
 
 
 def test_a_channel_that_is_not_ours_counts_as_other_and_is_said(tmp_path: Path) -> None:

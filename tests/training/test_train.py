@@ -17,6 +17,8 @@ import torch
 from mlflow import MlflowClient
 
 from earful import bundle as bundles
+from earful import taxonomy as taxonomies
+from earful.feedback import Feedback
 from earful.policy import Policy
 from earful.tagger import Logits, Tagger
 from earful.tags import FLAT_COLUMNS
@@ -305,6 +307,32 @@ def test_the_same_seed_gives_the_same_network_and_rows_without_a_label_train_the
     monkeypatch.setattr(recipe, "QUICK_TOKENS", 10)  # consistency is for what trains quickly
     slow = fit_small(rows, settings)
     np.testing.assert_array_equal(slow.held.category, fits[2].held.category)
+
+
+def test_a_model_of_urgency_alone_is_learned_from_a_scale_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: Trained
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    codes = {"low": "1.0", "normal": "2.0", "high": "3.0", "critical": "4.0"}
+    rows = [json.loads(line) for line in trained.data.read_text(encoding="utf-8").splitlines()][::3]
+    file, more = tmp_path / "coded.csv", tmp_path / "more.jsonl"
+    pandas.DataFrame({"text": [row["text"] for row in rows], "code": [codes[row["urgency"]] for row in rows]}).to_csv(
+        file
+    )
+    more.write_text(json.dumps({"text": "The boiler leaks gas, come now.", "category": "made up", "how_soon": "asap"}))
+    result = run(
+        "train", "--data", file, "--urgency-column", "code", "--urgency-map", "1=low,2=normal,3=high",
+        "--urgency-map", "4=critical,asap=critical", "--urgency-data", more, "--urgency-data-column", "how_soon",
+        "--epochs", 2, "--consistency", 0, "--out", tmp_path / "bundle", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "only the urgency is learned" in result.stderr
+    metrics = json.loads(result.stdout)["metrics"]
+    assert "category_accuracy" not in metrics
+    assert metrics["urgency_kappa"] > 0.1  # chance would be 0
+    [tags] = Tagger.load(tmp_path / "bundle").tag([Feedback(text="Somebody is spending from my account right now!")])
+    assert tags.urgency is not None
+    assert (tags.category.name, tags.category.confidence, tags.outcome) == (taxonomies.ANY, 1.0, "tagged")
 
 
 def test_consistency_costs_what_two_answers_differ_and_nothing_without_dropout() -> None:
