@@ -165,15 +165,19 @@ def _groups(examples: Sequence[Example], pairs: Iterable[Pair]) -> list[Group]:
 
 
 def _assign(examples: Sequence[Example], groups: Sequence[Group], settings: TrainSettings) -> dict[str, list[int]]:
-    """Indices by side: the caller's where given; otherwise whole groups are taken from what is left to training."""
+    """Indices by side: the caller's where given; otherwise whole groups are taken from what is left to training.
+
+    How many are wanted is a part of the rows that the caller did not give to test on, however many those are.
+    """
     sides: dict[str, list[int]] = {side: [] for side in SPLITS}
     own = [n for n, example in enumerate(examples) if not example.supports]
     for n in own:
         sides[examples[n].split or "train"].append(n)
+    whole = len(own) - len(sides["test"])
     for side, fraction in (("test", settings.test_fraction), ("validation", settings.validation_fraction)):
         if not sides[side]:
             free = set(sides["train"])
-            wanted = min(round(fraction * len(own)), settings.max_kept)
+            wanted = min(round(fraction * whole), settings.max_kept)
             parts = [part for group in groups if (part := [n for n in group if n in free])]
             sides[side] = _take(examples, parts, wanted, settings)
             sides["train"] = sorted(free.difference(sides[side]))

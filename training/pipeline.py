@@ -31,6 +31,7 @@ from training.search import search
 from training.settings import TrainSettings
 from training.sources import Example
 
+NAMED = 5  # categories that are named in one line
 SMOKE_TEXTS = (
     "I was charged twice this month and nobody answers the phone.",
     "It stopped working yesterday. What should I do?",
@@ -68,8 +69,9 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
         _fit_again(prepared, recipe, _fit(prepared, encoder, recipe, Reporter()), Reporter())
         return None
     reporter.say(str(recipe))
-    for name in recipes.unlabelled(prepared.taxonomy, prepared.corpus.train):
-        reporter.say(f"  no row has the category “{name}”: it is learned from what the taxonomy says of it")
+    if unlabelled := recipes.unlabelled(prepared.taxonomy, prepared.corpus.train):
+        some = ", ".join(f"“{name}”" for name in unlabelled[:NAMED]) + (", …" if len(unlabelled) > NAMED else "")
+        reporter.say(f"  learned from what the taxonomy says of them, since no row has them: {some}")
     with tracking.start(registry) as run:
         names = {
             "name": prepared.taxonomy.name,

@@ -163,6 +163,12 @@ def test_too_little_data_is_said(count: int) -> None:
         build(distinct(count), [], choices())
 
 
+def test_however_many_rows_are_given_to_test_on_as_many_are_learned_from() -> None:
+    rows = distinct(460)
+    corpus = build(rows[:60], rows[60:], TrainSettings(data=("x",)))
+    assert (len(corpus.train), len(corpus.validation), len(corpus.test)) == (54, 6, 400)
+
+
 def test_rows_that_support_are_only_learned_from_and_go_if_like_one_that_is_measured_on() -> None:
     rows = distinct(60)
     support = [replace(row, category=None, urgency="low", supports=True) for row in distinct(90)[60:]]

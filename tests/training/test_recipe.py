@@ -154,7 +154,7 @@ def test_a_category_without_rows_is_learned_from_the_taxonomy_and_its_answers_sa
         "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "no row has the category “safety”" in result.stderr
+    assert "since no row has them: “safety”" in result.stderr
     texts = ("The heater gave off smoke and burned my son's hand.", "Thank you, your driver was wonderful!")
     danger, thanks = Tagger.load(tmp_path / "bundle").tag([Feedback(text=text) for text in texts])
     assert (danger.category.name, danger.category.zero_shot, danger.outcome) == ("safety", True, "needs_review")
