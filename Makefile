@@ -6,7 +6,7 @@ EXTRAS ?= train,dev
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: run test lint types imports unit clean
+.PHONY: run test lint types imports unit bench-quality clean
 
 run: $(STAMP)
 	@$(BIN)/earful models --json 2>/dev/null | grep -q champion || \
@@ -29,6 +29,10 @@ imports: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Earful beside its peers, in about half an hour: make bench-quality DATA=folder-with-banking77
+bench-quality: $(STAMP)
+	$(BIN)/python -m benchmarks.quality --data $(DATA) --sets banking77
 
 # One environment for all; rebuilt when what it is made from changes.
 $(STAMP): pyproject.toml constraints.txt

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sklearn.metrics import accuracy_score
 
-from benchmarks.quality import frozen, linear
+from benchmarks.peers import frozen, linear
 from benchmarks.walk import Rows, earful, write
 from training.encoders import DEFAULT
 

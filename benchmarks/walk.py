@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, f1_score
 
-from benchmarks.quality import SETS, frozen, linear
+from benchmarks.peers import frozen, linear
+from benchmarks.quality import SETS
 from benchmarks.server import free_port, wait
 from earful.settings import SQLITE
 from training.encoders import DEFAULT
