@@ -80,8 +80,8 @@ PEERS: dict[str, Peer] = {
     "TF-IDF of words and characters, LinearSVC": lambda texts, labels, held: list(
         linear().fit(texts, labels).predict(held)
     ),
-    "frozen encoder, logistic regression": lambda *rows: frozen(*rows, encoders.DEFAULT),
-    f"the Trainer as it comes, {EPOCHS} epochs": lambda *rows: trainer(*rows, EPOCHS)[1],
+    "frozen encoder, logistic regression": lambda texts, labels, held: frozen(texts, labels, held, encoders.DEFAULT),
+    f"the Trainer as it comes, {EPOCHS} epochs": lambda texts, labels, held: trainer(texts, labels, held, EPOCHS)[1],
 }
 
 
