@@ -1,6 +1,6 @@
 """Urgency learned from people's codes from 1 to 7, on courses that were not learned from, beside peers.
 
-    python -m benchmarks.urgency --data FOLDER [train options …]
+    python -m benchmarks.urgency --data FOLDER [--folds 1] [train options …]
 
 The posts of `mooc_urgency.csv` (Almatrafi, Johri and Rangwala 2018) come from twelve courses. Three times four of them
 are kept from training, and one model's scores for their posts are compared with the codes: Spearman's correlation, and
@@ -67,11 +67,12 @@ def main() -> None:
     """Print the figures of each fold, and their means, as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--folds", type=int, default=FOLDS, help="how many of the three are measured")
     options, more = parser.parse_known_args()
     with (options.data / "mooc_urgency.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["urgency_1_7"].strip()]
     found = []
-    for train, rest in folds(rows):
+    for train, rest in folds(rows)[: options.folds]:
         (texts, codes), (held, truth) = (
             ([row["text"] for row in part], [float(row["urgency_1_7"]) for row in part]) for part in (train, rest)
         )

@@ -105,7 +105,8 @@ def _score(
 
 def _tell(reporter: Reporter, trials: int) -> Any:
     def tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        score = "given up early" if trial.value is None else f"score {trial.value:.3f}"
+        given_up = trial.state == optuna.trial.TrialState.PRUNED
+        score = "given up early" if given_up else f"score {trial.value:.3f}"
         best = study.best_trial
         values = ", ".join(f"{name} {value:.{DIGITS}g}" for name, value in trial.params.items())
         so_far = f"best {best.value:.3f} in trial {best.number + 1}"
