@@ -85,13 +85,12 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def earful(settings: TrainSettings, folder: Path) -> tuple[Figures, str]:
-    """Train and measure Earful; also as what it was exported, and its calibration error."""
+def earful(settings: TrainSettings, rows: Sequence[Example], folder: Path) -> tuple[Figures, str]:
+    """Train Earful and measure it on its test rows; also as what it was exported, and its calibration error."""
     store = RegistrySettings.model_validate({"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"})
     start = time.perf_counter()
     made = pipeline.train(settings, store, Reporter(Console(stderr=True)))
     assert made is not None
-    rows = prepare(settings, Reporter()).corpus.test
     tags = Tagger.load(made.bundle).tag([Feedback(text=row.feedback.text) for row in rows])
     seconds = time.perf_counter() - start
     figures = measure([row.category or "" for row in rows], [one.category.name for one in tags], seconds)
@@ -104,9 +103,9 @@ def _rows(examples: Sequence[Example]) -> tuple[list[str], list[str]]:
 
 def compare(settings: TrainSettings, folder: Path) -> Iterator[tuple[str, Figures]]:
     """Each model by name, on one split."""
-    figures, exported = earful(settings, folder)
-    yield f"**Earful** ({exported})", figures
     corpus = prepare(settings, Reporter()).corpus
+    figures, exported = earful(settings, corpus.test, folder)
+    yield f"**Earful** ({exported})", figures
     texts, labels = _rows((*corpus.train, *corpus.validation))
     held, truth = _rows(corpus.test)
     for name, peer in PEERS.items():

@@ -67,14 +67,13 @@ def _tiers(policy: Policy) -> str:
 
 
 def _limits(taxonomy: Taxonomy, corpus: Corpus, policy: Policy) -> str:
-    seen = {example.category for example in corpus.train}
-    unseen = [name for name in taxonomy.names if name not in seen]
+    unseen = [taxonomy.names[k] for k in policy.zero_shot]
     lines = ["## Limits\n"]
     if policy.scope is None:
         lines.append("- It answers with one of its categories whatever it is sent; nothing is out of scope.")
     else:
         lines.append("- Texts unlike those that it learned from are `out_of_scope`, and so are some few of their kind.")
-    if unseen and seen != {None}:
+    if unseen:
         lines.append(
             f"- No row taught it these categories: {', '.join(unseen)}. It knows them by what the taxonomy says of "
             "them, and its answers with them are marked `zero_shot` and need review."

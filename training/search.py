@@ -22,7 +22,6 @@ SPACE: Mapping[str, tuple[float, float, bool]] = {
     "consistency": (0.25, 4.0, True),
 }
 UNPRUNED = 3  # trials that run to their end, before any is measured against them
-DIGITS = 4  # of a setting that are kept
 
 
 class _Pruner(TrainerCallback):
@@ -79,15 +78,16 @@ def _start(prepared: Prepared, recipe: Recipe) -> dict[str, float]:
 
 def _suggest(trial: optuna.Trial, name: str) -> float:
     low, high, ratios = SPACE[name]
-    return float(f"{trial.suggest_float(name, low, high, log=ratios):.{DIGITS}g}")
+    return trial.suggest_float(name, low, high, log=ratios)
 
 
 def _with(prepared: Prepared, recipe: Recipe, found: Mapping[str, float]) -> tuple[Prepared, Recipe]:
     """Prepared rows and a recipe with other settings."""
-    rounded = {name: float(f"{value:.{DIGITS}g}") for name, value in found.items()}
-    consistency = rounded.pop("consistency", recipe.consistency)
-    settings = prepared.settings.model_copy(update=rounded)
-    return replace(prepared, settings=settings), replace(recipe, consistency=consistency)
+    others = {name: value for name, value in found.items() if name != "consistency"}
+    settings = prepared.settings.model_copy(update=others)
+    return replace(prepared, settings=settings), replace(
+        recipe, consistency=found.get("consistency", recipe.consistency)
+    )
 
 
 def _score(
@@ -108,7 +108,7 @@ def _tell(reporter: Reporter, trials: int) -> Any:
         given_up = trial.state == optuna.trial.TrialState.PRUNED
         score = "given up early" if given_up else f"score {trial.value:.3f}"
         best = study.best_trial
-        values = ", ".join(f"{name} {value:.{DIGITS}g}" for name, value in trial.params.items())
+        values = ", ".join(f"{name} {value:.4g}" for name, value in trial.params.items())
         so_far = f"best {best.value:.3f} in trial {best.number + 1}"
         reporter.say(f"  trial {trial.number + 1} of {trials}: {score}, {so_far}; {values}")
 
