@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -47,20 +47,29 @@ def _failed(message: str, code: int = 1) -> typer.Exit:
     return typer.Exit(code)
 
 
+def _setting(place: tuple[int | str, ...], given: Mapping[str, Any] | None) -> str:
+    """What a person calls a setting: an option of this command, or a variable of the environment."""
+    name = "_".join(str(part) for part in place)
+    if name.isupper():
+        return name
+    return f"--{name.replace('_', '-')}" if given is None or name in given else f"EARFUL_{name.upper()}"
+
+
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what a person can mend into one line and exit code 1 (2 for a wrong option)."""
+def _explained(given: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Turn what a person can mend into one line and exit code 1 (2 for a wrong option).
+
+    `given` are the options that were set, of a command whose settings may come from the environment too.
+    """
     try:
         yield
     except EarfulError as error:
         raise _failed(str(error)) from None
     except OSError as error:  # a full disk, a folder that may not be written to
-        raise _failed(f"{error.filename or 'file'}: {error.strerror}") from None
+        raise _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = "-".join(str(part) for part in first["loc"])
-        option = place if place.isupper() else f"--{place.replace('_', '-')}"  # or a variable of the environment
-        raise _failed(f"{option}: {first['msg']}", code=2) from None
+        raise _failed(f"{_setting(first['loc'], given)}: {first['msg']}", code=2) from None
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package in OURS:
@@ -270,11 +279,12 @@ def serve(
     model: Annotated[str | None, typer.Option(help="Alias, version or bundle folder.")] = None,
 ) -> None:
     """Answer /classify over HTTP."""
-    with _explained():
+    options = _given(host=host, port=port, workers=workers, model=model)
+    with _explained(options):
         from serving import run
         from serving.settings import ServeSettings
 
-        run.serve(ServeSettings(**_given(host=host, port=port, workers=workers, model=model)), messages)
+        run.serve(ServeSettings(**options), messages)
 
 
 @app.command()

@@ -55,7 +55,7 @@ class Feedback(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    text: Annotated[str, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_taggable)]
+    text: Annotated[str, Field(max_length=MAX_TEXT_CHARS, strict=True), AfterValidator(_taggable)]  # strict: no bytes
     id: Identifier | None = None
     channel: Channel | None = None
     created_at: Annotated[datetime, AfterValidator(_in_utc)] | None = None

@@ -115,7 +115,7 @@ def _csv(path: Path, text: IO[str], size: int) -> Table:
     text.seek(0)
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     try:
-        header = tuple(name.strip() for name in next(reader))
+        header = _named(name.strip() for name in next(reader))
     except StopIteration:
         raise InputError(f"{path}: is empty; the first line must name the columns") from None
     except csv.Error as error:
@@ -126,6 +126,13 @@ def _csv(path: Path, text: IO[str], size: int) -> Table:
         )
     _check_unique(path, header)
     return Table(path, header, _batched(_csv_rows(path, reader, header), size))
+
+
+def _named(header: Iterable[str]) -> tuple[str, ...]:
+    """Spreadsheets leave columns without a name behind: the first stays so, the others are named by their place."""
+    names = list(header)
+    first = names.index("") if "" in names else None
+    return tuple(name or ("" if n == first else f"column_{n + 1}") for n, name in enumerate(names))
 
 
 def _check_unique(path: Path, columns: Sequence[str]) -> None:

@@ -283,6 +283,6 @@ def from_labels(labels: Iterable[str]) -> Taxonomy:
                 level: {"label": level.capitalize(), "definition": level, "respond_within": duration}
                 for level, duration in levels.items()
             },
-            "categories": [{"name": name, "owner": UNASSIGNED} for name in names],
+            "categories": [{"name": name, "label": name, "owner": UNASSIGNED} for name in names],
         }
     )

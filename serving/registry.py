@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from earful.errors import ModelNotFound
+from earful.errors import BundleError, ModelNotFound
 from earful.settings import RegistrySettings
 
 BUNDLE = "bundle"  # the artifact of a run that holds its bundle
@@ -37,7 +37,11 @@ def fetched(model: str) -> Iterator[Found]:
         yield Found(model, None)
         return
     with tempfile.TemporaryDirectory(prefix="earful-model-") as folder:
-        yield _find(model, folder)
+        found = _find(model, folder)
+        try:
+            yield found
+        except BundleError as error:  # named by what the person knows, and not by where it was copied to
+            raise type(error)(str(error).replace(found.folder, f"version {found.version}")) from error
 
 
 def _find(model: str, folder: str) -> Found:

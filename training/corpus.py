@@ -226,6 +226,8 @@ def _first_moment(examples: Sequence[Example], group: Group) -> datetime:
 
 def _check(sides: Mapping[str, Sequence[Example]]) -> None:
     rows = sum(map(len, sides.values()))
+    if not sides["train"]:
+        raise InputError(f"of {rows} usable rows none is left to learn from: all are to test on, or like one that is")
     categories = {example.category for example in sides["train"]} - {None}
     if len(categories) < 2 and any(example.category for side in sides.values() for example in side):
         raise InputError(f"{rows} usable rows hold {len(categories)} categories to learn; there must be at least two")

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerCallback
 
+from earful.errors import InputError
 from earful.tagger import Logits
 from earful.taxonomy import URGENCIES
 from earful.text import Windower, normalise
@@ -139,6 +140,8 @@ def _freeze(encoder: Any, layers: int) -> None:
 
     Half of a small encoder's parameters are its word vectors; moving them costs a fifth of a step and gains nothing.
     """
+    if layers > (there := encoder.config.num_hidden_layers):
+        raise InputError(f"--frozen-layers: {layers} are too many; this encoder has {there}")
     encoder.get_input_embeddings().requires_grad_(False)
     for name, parameter in encoder.named_parameters():
         number = _LAYER.search(name)

@@ -154,6 +154,10 @@ def _finish(
     manifest = _manifest(prepared, encoder, fitted, run.id)
     manifest |= {"metrics": report.metrics, "smoke": _smoke(tagger, policy)}
     bundles.write(settings.out, content, **manifest)
+    if policy.review_below and min(policy.review_below) > 1:
+        reporter.say(
+            f"the rows kept back do not bear out a precision of {settings.target_precision:g}: all need review"
+        )
     version, is_champion = _register(settings, run, registry, reporter)
     return Trained(
         bundle=settings.out,

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
-from earful.errors import ModelNotFound
+from earful.errors import BundleError, ModelNotFound
 from earful.settings import RegistrySettings
 from earful.tagger import Tagger
 
@@ -78,7 +78,10 @@ class Registry:
             bundle = download_artifacts(
                 run_id=version.run_id, artifact_path=BUNDLE, dst_path=folder, tracking_uri=self._uri
             )
-            return Tagger.load(Path(bundle), version.version)
+            try:
+                return Tagger.load(Path(bundle), version.version)
+            except BundleError as error:  # named by what the person knows, and not by where it was copied to
+                raise type(error)(str(error).replace(bundle, f"version {version.version}")) from error
 
     def challenge(self, version: str) -> None:
         """Mark a version as the one just trained."""

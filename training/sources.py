@@ -108,6 +108,8 @@ def _hub_rows(name: str, columns: Columns) -> Iterator[Row]:
     import datasets
 
     name, _, split = name.partition(":")
+    if not name:
+        raise InputError(f"{HUB}: names no data set; write {HUB}NAME or {HUB}NAME:SPLIT")
     try:
         data = datasets.load_dataset(name, split=split or "train")
     except Exception as error:  # the hub client has some forty ways to fail, most of them not its own classes

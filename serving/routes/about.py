@@ -1,12 +1,13 @@
 """The endpoints that say how the service is and what it serves."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
 from earful.tagger import Tagger
 from earful.taxonomy import Taxonomy
+from serving.routes.parameters import no_strangers
 from serving.schemas import Health, ModelInfo
 
-router = APIRouter(tags=["about"])
+router = APIRouter(tags=["about"], dependencies=[Depends(no_strangers)])
 
 
 @router.head("/healthz", include_in_schema=False)

@@ -13,12 +13,13 @@ from earful.errors import FeedbackError
 from earful.feedback import Feedback
 from earful.tagger import Tagger
 from earful.tags import Tags
+from serving.routes.parameters import no_strangers
 from serving.schemas import BatchItem, BatchRequest, BatchResponse, ItemError, Problem
 from serving.settings import ServeSettings
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 413, 415, 422)}
 CHUNK_CHARS = 50_000  # of a batch that are tagged at a time: a second or so, after which a caller may have gone
-router = APIRouter(tags=["tagging"], responses=PROBLEMS)
+router = APIRouter(tags=["tagging"], responses=PROBLEMS, dependencies=[Depends(no_strangers)])
 
 
 def _tagger(request: Request) -> Tagger:

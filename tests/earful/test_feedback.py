@@ -15,6 +15,7 @@ AT_FAULT: dict[str, tuple[dict[str, Any], str, str]] = {
     "no text": ({}, "text", "is missing"),
     "text null": ({"text": None}, "text", "must be a string"),
     "text number": ({"text": 4929}, "text", "must be a string"),
+    "text bytes": ({"text": SECRET.encode()}, "text", "must be a string"),
     "text list": ({"text": [SECRET]}, "text", "must be a string"),
     "text empty": ({"text": ""}, "text", "is empty; there is nothing to tag"),
     "text blank": ({"text": " \t\r\n\u00a0\u3000"}, "text", "is empty; there is nothing to tag"),

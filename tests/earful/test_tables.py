@@ -178,6 +178,10 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
 }
 
 
+def test_columns_that_a_spreadsheet_left_without_a_name_are_named_by_their_place(tmp_path: Path) -> None:
+    assert rows_of(tmp_path, "text,,\na,b,c\n")[0].values == {"text": "a", "": "b", "column_3": "c"}
+
+
 @pytest.mark.parametrize(("name", "content", "reason"), UNREADABLE.values(), ids=UNREADABLE)
 def test_a_file_that_cannot_be_read_at_all_is_refused_by_name(
     tmp_path: Path, name: str, content: bytes, reason: str

@@ -99,6 +99,13 @@ def test_evidence_is_given_when_it_is_asked_for(client: TestClient) -> None:
     assert client.post("/classify?explain=perhaps", json={"text": text}).status_code == 422
 
 
+@pytest.mark.parametrize("path", ["/classify?explained=true", "/classify/batch?explain=true", "/model?version=1"])
+def test_a_query_parameter_that_is_not_known_is_refused_and_named(client: TestClient, path: str) -> None:
+    answer = client.get(path) if path.startswith("/model") else client.post(path, json={"text": "x", "items": ["x"]})
+    assert answer.status_code == 422
+    assert path.split("?")[1].split("=")[0] in {error["field"] for error in answer.json()["errors"]}
+
+
 @pytest.mark.parametrize("charset", ["utf-8", "utf-8-sig", "utf-16"])
 def test_an_accented_text_is_read_in_every_encoding_that_json_may_have(client: TestClient, charset: str) -> None:
     assert post(client, '{"text": "Le café était fermé", "id": "é"}'.encode(charset)).json()["id"] == "é"

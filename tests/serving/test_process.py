@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from earful.tags import Tags
-from tests.conftest import Trained
+from tests.conftest import Trained, run
 
 PATIENCE = 120  # seconds; far more than a start takes, so that only a server that never comes fails
 HEAVY = (
@@ -116,6 +116,19 @@ def test_a_model_that_is_not_there_ends_the_start_with_its_name(trained: Trained
 
 def test_a_first_start_without_any_model_says_so(tmp_path: Path) -> None:
     assert "“champion”" in failure(tmp_path, "--port", free_port())
+
+
+@pytest.mark.parametrize(
+    ("variable", "option"), [("EARFUL_MAX_BATCH", ()), ("EARFUL_PORT", ()), ("--port", ("--port", 0))]
+)
+def test_a_wrong_setting_is_named_where_it_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, option: tuple[object, ...]
+) -> None:
+    if not option:
+        monkeypatch.setenv(variable, "0")
+    result = run("serve", *option)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {variable}: ")
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -115,6 +115,11 @@ def test_an_unknown_hub_data_set_is_an_input_error(tmp_path: Path) -> None:
         read([f"hub:{tmp_path / 'nowhere'}"], Columns(), None)
 
 
+def test_a_hub_data_set_without_a_name_is_an_input_error() -> None:
+    with pytest.raises(InputError, match="names no data set"):
+        read(["hub:"], Columns(), None)
+
+
 def test_rejects_are_written_by_place_without_their_text(tmp_path: Path) -> None:
     source = read([table(tmp_path, "text,category\nsecret story,\n")], Columns(), None)
     write_rejects(source.rejects, tmp_path / "rejects.jsonl")

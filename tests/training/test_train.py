@@ -160,6 +160,27 @@ def test_a_damaged_store_is_said_in_one_line(
     assert result.stderr.count("\n") == 1, result.stderr
 
 
+def test_a_bundle_that_is_damaged_in_the_store_is_named_by_its_version(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    (tmp_path / "in.csv").write_text("text\nhello\n", encoding="utf-8")
+    mlflow.set_tracking_uri(store)
+    with mlflow.start_run() as started:
+        mlflow.log_artifacts(str(trained.bundle), "bundle")
+        mlflow.log_text("{}", "bundle/policy.json")
+    store_of = MlflowClient(store, store)
+    store_of.create_registered_model("earful")
+    store_of.create_model_version("earful", "runs:/unused", started.info.run_id)
+    for command in (("promote", "1"), ("score", tmp_path / "in.csv", tmp_path / "out.csv", "--model", "1")):
+        result = run(*command)
+        assert result.exit_code == 1
+        assert (
+            result.stderr == "error: version 1: policy.json is not the file that was exported; copy the bundle again\n"
+        )
+
+
 @pytest.mark.parametrize("wanted", ["99", "nobody"])
 def test_an_unknown_model_is_said(client: MlflowClient, wanted: str) -> None:
     result = run("promote", wanted)
@@ -212,6 +233,7 @@ def test_a_folder_that_holds_something_else_is_refused_before_training(tmp_path:
         (("--category-column", "nope"), 1, "no column “nope”"),
         (("--taxonomy", "absent.toml"), 1, "absent.toml: cannot be read"),
         (("--base-model", "/nowhere/at/all"), 1, "--base-model /nowhere/at/all"),
+        (("--frozen-layers", "7"), 1, "--frozen-layers: 7 are too many; this encoder has 6"),
     ],
 )
 def test_wrong_options_end_with_one_line(
@@ -220,6 +242,12 @@ def test_wrong_options_end_with_one_line(
     result = run("train", "--data", trained.data, "--out", tmp_path / "b", *options)
     assert (result.exit_code, said in result.stderr, "Traceback" in result.output) == (code, True, False), result.output
     assert not (tmp_path / "b").exists()
+
+
+def test_rows_that_are_all_to_be_tested_on_are_said(trained: Trained, tmp_path: Path) -> None:
+    result = run("train", "--data", trained.data, "--test", trained.data, "--out", tmp_path / "b")
+    assert result.exit_code == 1
+    assert "none is left to learn from: all are to test on, or like one that is" in result.stderr
 
 
 def test_rejected_rows_are_written_beside_the_bundle(tmp_path: Path, client: MlflowClient) -> None:
