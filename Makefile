@@ -2,13 +2,13 @@
 # Both need Python 3.11 and nothing else; everything is put into .venv.
 
 PYTHON ?= python3.11
-EXTRAS ?= train,dev
 BIN := .venv/bin
-STAMP := .venv/installed
+RUN := .venv/installed-train
+DEV := .venv/installed-dev
 
 .PHONY: run test lint types imports unit bench-quality clean
 
-run: $(STAMP)
+run: $(RUN)
 	@$(BIN)/earful models --json 2>/dev/null | grep -q champion || \
 		$(BIN)/earful train --data data/starter --test data/gold/gold.jsonl \
 			--taxonomy data/taxonomy.toml --urgency-column urgency \
@@ -17,29 +17,29 @@ run: $(STAMP)
 
 test: lint types imports unit
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(STAMP)
+types: $(DEV)
 	$(BIN)/mypy
 
-imports: $(STAMP)
+imports: $(DEV)
 	$(BIN)/lint-imports
 
-unit: $(STAMP)
+unit: $(DEV)
 	$(BIN)/python -m pytest
 
 # Earful beside its peers, in about half an hour: make bench-quality DATA=folder-with-banking77
-bench-quality: $(STAMP)
+bench-quality: $(RUN)
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --sets banking77
 
-# One environment for all; rebuilt when what it is made from changes.
-$(STAMP): pyproject.toml constraints.txt
+# One environment for all, and in it first what running needs; rebuilt when what it is made from changes.
+$(RUN) $(DEV): .venv/installed-%: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "Earful needs Python 3.11; name yours: make run PYTHON=python3"; exit 1; }
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@echo 'setting up .venv: about two minutes and 2 GB the first time'
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,$*]'
 	@touch $@
 
 clean:

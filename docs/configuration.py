@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from earful.settings import RegistrySettings
 from serving.settings import ServeSettings
 from training.settings import TrainSettings
+from training.topics.settings import TopicSettings
 
 PAGE = Path(__file__).with_suffix(".md")
 INTRO = """# Configuration
@@ -24,6 +25,7 @@ def page() -> str:
         _section("Where models are recorded", RegistrySettings, lambda name, field: f"`{field.validation_alias}`"),
         _section("`earful serve`", ServeSettings, lambda name, field: f"`EARFUL_{name.upper()}`"),
         _section("`earful train`", TrainSettings, lambda name, field: f"`{name}`"),
+        _section("`earful topics fit`", TopicSettings, lambda name, field: f"`{name}`"),
     ]
     return "\n".join(parts)
 

@@ -1,18 +1,28 @@
-"""The command line: `earful COMMAND`. The only file of this package that may reach for training and serving, lazily."""
+"""The command line: `earful COMMAND`. It and `topic_commands` alone may reach for training and serving, lazily."""
 
 import json
 import os
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 
-from earful.errors import EarfulError, InputError
+from earful import topic_commands
+from earful.errors import InputError
+from earful.terminal import (
+    Category,
+    Column,
+    Encoding,
+    Files,
+    Json,
+    Model,
+    Text,
+    UrgencyMap,
+    explained,
+    given_options,
+    messages,
+    tidy_when_stopped,
+)
 
 app = typer.Typer(
     name="earful",
@@ -21,80 +31,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-messages = Console(stderr=True)
-OURS = ("earful", "training", "serving")
-STORES = ("sqlalchemy", "mlflow", "alembic")  # whose exceptions are about a store that is damaged or out of reach
+app.add_typer(topic_commands.app, name="topics")
 # Both libraries report their use to their makers unless told not to before they are loaded.
 UNREPORTED = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
-
-Files = Annotated[
-    list[str], typer.Option("--data", help="CSV, JSONL or Parquet file, folder of them, or hub:NAME; repeatable.")
-]
-Model = Annotated[str, typer.Option(help="Alias, version or bundle folder.")]
-Encoding = Annotated[str | None, typer.Option(help="Encoding of CSV and JSONL, if it is not UTF-8.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Text = Annotated[str, typer.Option(help="Column that holds the text.")]
-Category = Annotated[str | None, typer.Option(help="Column that holds the category, if it is not “category”.")]
-UrgencyMap = Annotated[
-    list[str] | None, typer.Option(help="What other urgencies mean: “1=low,2=normal”, “asap=critical”; repeatable.")
-]
-Column = Annotated[str | None, typer.Option(help="Column of that meaning, if it has another name.")]
-
-
-def _failed(message: str, code: int = 1) -> typer.Exit:
-    """Say what is wrong in one line; what to raise to end with that exit code."""
-    messages.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    return typer.Exit(code)
-
-
-def _setting(place: tuple[int | str, ...], given: Mapping[str, Any] | None) -> str:
-    """What a person calls a setting: an option of this command, or a variable of the environment."""
-    name = "_".join(str(part) for part in place)
-    if name.isupper():
-        return name
-    return f"--{name.replace('_', '-')}" if given is None or name in given else f"EARFUL_{name.upper()}"
-
-
-@contextmanager
-def _explained(given: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Turn what a person can mend into one line and exit code 1 (2 for a wrong option).
-
-    `given` are the options that were set, of a command whose settings may come from the environment too.
-    """
-    try:
-        yield
-    except EarfulError as error:
-        raise _failed(str(error)) from None
-    except OSError as error:  # a full disk, a folder that may not be written to
-        raise _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)) from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise _failed(f"{_setting(first['loc'], given)}: {first['msg']}", code=2) from None
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package in OURS:
-            raise  # a mistake of ours, not a part that was left out
-        how = "install Earful with its train extra, or use the training image"
-        raise _failed(f"this needs {package}, which is not installed here: {how}") from None
-    except Exception as error:
-        if type(error).__module__.split(".")[0] not in STORES:
-            raise
-        raise _failed(f"the store of runs and models cannot be used: {str(error).strip().splitlines()[0]}") from None
-
-
-@contextmanager
-def _tidy_when_stopped() -> Iterator[None]:
-    """Told to stop (SIGTERM), clean up as if interrupted at the keyboard, so that nothing is left half done."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that the caller set; what is left out is for the settings to decide."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command()
@@ -167,14 +106,14 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Fine-tune a model on labelled feedback, measure it, and register it as challenger."""
-    with _explained(), _tidy_when_stopped():
+    with explained(), tidy_when_stopped():
         from earful.settings import RegistrySettings
         from training import pipeline, view
         from training.progress import Reporter
         from training.settings import Columns, TrainSettings, read_levels
 
         columns = Columns(
-            **_given(
+            **given_options(
                 text=text_column, category=category_column, secondary_category=secondary_column,
                 urgency=urgency_column, id=id_column,
                 created_at=created_at_column, customer_id=customer_column, channel=channel_column, split=split_column,
@@ -185,7 +124,7 @@ def train(
         settings = TrainSettings(
             data=tuple(data), test=tuple(test or ()), corrections=tuple(corrections or ()), columns=columns, out=out,
             urgency_data=tuple(urgency_data or ()), base_model=base_model, promote=promote,
-            **_given(
+            **given_options(
                 urgency_data_column=urgency_data_column,
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,
                 test_fraction=test_fraction, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
@@ -212,14 +151,14 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a model on labelled feedback: by category, channel and confidence tier."""
-    with _explained():
+    with explained():
         from earful.settings import RegistrySettings
         from training import evaluation, view
         from training.progress import Reporter
         from training.settings import Columns, read_levels
 
         columns = Columns(
-            **_given(
+            **given_options(
                 text=text_column, category=category_column, urgency=urgency_column, channel=channel_column,
                 urgency_map=read_levels(urgency_map or ()),
             )
@@ -241,13 +180,13 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Find labels that are probably wrong, and categories that are confused."""
-    with _explained():
+    with explained():
         from training import audit as auditing
         from training import view
         from training.progress import Reporter
         from training.settings import Columns
 
-        columns = Columns(**_given(text=text_column, category=category_column))
+        columns = Columns(**given_options(text=text_column, category=category_column))
         found = auditing.audit(data, columns, encoding, base_model, out, Reporter(messages))
         view.audit(found, as_json)
 
@@ -262,7 +201,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Tag every row of a file: it keeps its columns and gains the tags."""
-    with _explained(), _tidy_when_stopped():
+    with explained(), tidy_when_stopped():
         from serving import score as scoring
 
         summary = scoring.score(source, target, model, text_column, encoding, messages)
@@ -279,8 +218,8 @@ def serve(
     model: Annotated[str | None, typer.Option(help="Alias, version or bundle folder.")] = None,
 ) -> None:
     """Answer /classify over HTTP."""
-    options = _given(host=host, port=port, workers=workers, model=model)
-    with _explained(options):
+    options = given_options(host=host, port=port, workers=workers, model=model)
+    with explained(options):
         from serving import run
         from serving.settings import ServeSettings
 
@@ -290,7 +229,7 @@ def serve(
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the registered models, newest first."""
-    with _explained():
+    with explained():
         from earful.settings import RegistrySettings
         from training import view
         from training.registry import Registry
@@ -301,7 +240,7 @@ def models(as_json: Json = False) -> None:
 @app.command()
 def promote(version: Annotated[str, typer.Argument(help="Version or alias, such as challenger.")]) -> None:
     """Make a version champion, once its bundle has passed its smoke test."""
-    with _explained():
+    with explained():
         from earful.settings import RegistrySettings
         from training.registry import Registry
 
@@ -311,7 +250,7 @@ def promote(version: Annotated[str, typer.Argument(help="Version or alias, such 
 @app.command()
 def rollback() -> None:
     """Make the champion before this one champion again."""
-    with _explained():
+    with explained():
         from earful.settings import RegistrySettings
         from training.registry import Registry
 

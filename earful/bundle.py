@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tokenizers import Tokenizer
 
 from earful import taxonomy as taxonomies
+from earful import topics as topic_files
 from earful.errors import (
     BundleError,
     BundleFileMissing,
@@ -28,11 +29,13 @@ from earful.errors import (
 )
 from earful.policy import Policy
 from earful.taxonomy import URGENCIES, Taxonomy
+from earful.topics import Topics
 
 FORMAT = 1
 MANIFEST, MODEL, TOKENIZER = "manifest.json", "model.onnx", "tokenizer.json"
 TAXONOMY, POLICY, CARD = "taxonomy.toml", "policy.json", "card.md"
 FILES = (MODEL, TOKENIZER, TAXONOMY, POLICY, CARD)
+TOPIC_FILES = topic_files.FILES  # of a bundle that has topics, beside the others
 VNNI = {"avx512_vnni", "avx_vnni"}  # instructions that add up products of int8 without overflowing
 
 
@@ -88,7 +91,10 @@ class Manifest(_Part):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle, in memory. `digest` is the sha256 of the manifest, which holds that of every other file."""
+    """A verified bundle, in memory. `digest` is the sha256 of the manifest, which holds that of every other file.
+
+    `topics` is None if it has none.
+    """
 
     folder: Path
     manifest: Manifest
@@ -97,6 +103,7 @@ class Bundle:
     tokenizer: Tokenizer
     session: onnxruntime.InferenceSession
     digest: str
+    topics: Topics | None
 
 
 def load(folder: Path, threads: int | None = None) -> Bundle:
@@ -109,7 +116,8 @@ def load(folder: Path, threads: int | None = None) -> Bundle:
     if raw is None:
         raise BundleNotFound(f"{folder}: there is no bundle here (no {MANIFEST})")
     manifest = _parse_manifest(folder, raw)
-    content = {name: _read_verified(folder, name, manifest) for name in FILES}
+    extra = [name for name in TOPIC_FILES if name in manifest.files]
+    content = {name: _read_verified(folder, name, manifest) for name in (*FILES, *extra)}
     bundle = _assemble(folder, manifest, content, threads, digest="sha256:" + hashlib.sha256(raw).hexdigest())
     _check_labels(bundle)
     return bundle
@@ -166,6 +174,7 @@ def _assemble(
             tokenizer=Tokenizer.from_buffer(content[TOKENIZER]),
             session=open_session(content[MODEL], threads),
             digest=digest,
+            topics=topic_files.read(content) if set(TOPIC_FILES) & content.keys() else None,
         )
     except (TaxonomyError, ValueError, BundleError) as error:
         raise BundleError(f"{folder}: {error}") from error
@@ -201,6 +210,8 @@ def _check_labels(bundle: Bundle) -> None:
             f"{len(labels.category)} categories, but the model says of {shapes['present']} if they are present"
         )
     problems += _policy_problems(bundle, shapes.keys())
+    if bundle.topics is not None and bundle.topics.centres.shape[1] != shapes.get("embedding"):
+        problems.append("the topics do not lie in the space that the model places texts in")
     if bundle.manifest.taxonomy.digest != bundle.taxonomy.digest:
         problems.append("the taxonomy is not the one that the manifest names")
     if any(answer.category not in labels.category for answer in bundle.manifest.smoke):
@@ -217,6 +228,13 @@ def _policy_problems(bundle: Bundle, outputs: Collection[str]) -> list[str]:
     if len(policy.review_below) not in (0, categories):
         problems.append(f"{categories} categories, but {len(policy.review_below)} thresholds of review")
     return problems
+
+
+def write_with_topics(source: Path, topics: Topics, folder: Path) -> Manifest:
+    """Write the bundle in `source` again, to `folder`, with these topics in place of its own. Raises as `write`."""
+    manifest = Manifest.model_validate_json((source / MANIFEST).read_bytes())
+    content = {name: (source / name).read_bytes() for name in FILES}
+    return write(folder, content | topics.files(), **manifest.model_dump(exclude={"format", "files"}))
 
 
 def check_writable(folder: Path) -> None:
@@ -237,18 +255,20 @@ def _holds_bundle(folder: Path) -> bool:
 def write(folder: Path, content: Mapping[str, bytes], **manifest: Any) -> Manifest:
     """Write a bundle beside `folder`, then rename it into place; an older bundle there is replaced whole.
 
-    `content` maps each of `FILES` to its bytes; `manifest` has the fields of `Manifest` but `format` and `files`.
+    `content` maps each of `FILES`, and of `TOPIC_FILES` if it has topics, to its bytes; `manifest` has the fields of
+    `Manifest` but `format` and `files`.
     Raises `InputError` if `folder` holds something else.
     """
     check_writable(folder)
     folder = folder.resolve()  # a link stays, and what it points at is replaced
-    files = {name: hashlib.sha256(content[name]).hexdigest() for name in FILES}
+    names = (*FILES, *(name for name in TOPIC_FILES if name in content))
+    files = {name: hashlib.sha256(content[name]).hexdigest() for name in names}
     made = Manifest(format=FORMAT, files=files, **manifest)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         beside.chmod(0o755)
-        for name in FILES:
+        for name in names:
             (beside / name).write_bytes(content[name])
         (beside / MANIFEST).write_text(made.model_dump_json(indent=2) + "\n", encoding="utf-8")
         _swap(beside, folder)

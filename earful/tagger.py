@@ -13,7 +13,7 @@ from earful.bundle import Bundle
 from earful.errors import BundleManifestInvalid, BundleSmokeTestFailed
 from earful.feedback import Feedback
 from earful.policy import UrgencyDecisions
-from earful.tags import Alternative, CategoryTag, ModelRef, PresentCategory, Route, Tags, UrgencyTag
+from earful.tags import Alternative, CategoryTag, ModelRef, PresentCategory, Route, Tags, TopicTag, UrgencyTag
 from earful.taxonomy import URGENCIES, Rule, floor
 from earful.text import Windower, normalise
 
@@ -29,7 +29,8 @@ class Logits(NamedTuple):
     """`category` and `present` (n, categories), `urgency` (n, levels - 1); the latter two None if there is no head.
 
     `position` (n, width) is where a text lies among those that the model learned from, and `nearness` (n, centres) how
-    near to the centre of each category; None if the model does not know.
+    near to the centre of each category; None if the model does not know. `embedding` (n, width) is where it lies among
+    all texts, as the encoder saw them before it was fine-tuned: topics are found there.
     """
 
     category: Floats
@@ -37,6 +38,7 @@ class Logits(NamedTuple):
     present: Floats | None = None
     position: Floats | None = None
     nearness: Floats | None = None
+    embedding: Floats | None = None
 
     @property
     def parts(self) -> list[str]:
@@ -98,8 +100,9 @@ class Tagger:
         urgencies = None if logits.urgency is None else policy.urgency(logits.urgency, floors)
         present = None if logits.present is None else policy.presence(logits.present)
         inside = policy.inside(logits.category, logits.position, logits.nearness)
+        topics = self._topics(logits)
         return [
-            self._tags(item, n, categories[n], bool(inside[n]), urgencies, present, rules[n])
+            self._tags(item, n, categories[n], bool(inside[n]), urgencies, present, rules[n], topics[n])
             for n, item in enumerate(items)
         ]
 
@@ -127,6 +130,16 @@ class Tagger:
         back = np.argsort(order)
         return [np.concatenate(output)[back] for output in zip(*parts, strict=True)]
 
+    def _topics(self, logits: Logits) -> list[TopicTag | None]:
+        """The topic of each text, None where it has none or the bundle knows none."""
+        topics = self.bundle.topics
+        if topics is None or logits.embedding is None:
+            return [None] * len(logits.category)
+        return [
+            TopicTag(id=near.topic.id, label=near.topic.label, similarity=round(near.similarity, 4)) if near else None
+            for near in topics.nearest(logits.embedding)
+        ]
+
     def _language(self, item: Feedback) -> str | None:
         """The language that the caller named, or the one that the text is surely in."""
         return language.primary(item.language) if item.language else language.detect(item.text)
@@ -140,6 +153,7 @@ class Tagger:
         urgencies: UrgencyDecisions | None,
         present: NDArray[np.float64] | None,
         reasons: Sequence[Rule],
+        topic: TopicTag | None,
     ) -> Tags:
         taxonomy, policy = self.bundle.taxonomy, self.bundle.policy
         best, *others = (int(k) for k in np.argsort(-probabilities, kind="stable")[: ALTERNATIVES + 1])
@@ -165,7 +179,7 @@ class Tagger:
             if present is not None
             else None,
             urgency=urgency,
-            topic=None,
+            topic=topic,
             route=Route(owner=taxonomy.categories[best].owner, respond_within=due),
             outcome=policy.outcome(best, confidence, self._language(item), inside),
             model=self.ref,

@@ -9,7 +9,7 @@ from earful import __version__
 from earful.tagger import Tagger
 from serving import errors
 from serving.limits import BodyLimit
-from serving.routes import about, classify
+from serving.routes import about, classify, topics
 from serving.settings import ServeSettings
 
 
@@ -22,6 +22,7 @@ def create(tagger: Tagger, settings: ServeSettings) -> FastAPI:
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.include_router(classify.router)
     app.include_router(about.router)
+    app.include_router(topics.router)
     errors.install(app)
     return app
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from earful.tags import Tags
+from earful.topics import Event, Topic
 
 
 class BatchRequest(BaseModel):
@@ -33,6 +34,19 @@ class BatchResponse(BaseModel):
     """One answer for each item sent, in order."""
 
     items: list[BatchItem]
+
+
+class TopicList(BaseModel):
+    """Topics, and how good they are as a whole."""
+
+    topics: list[Topic]
+    metrics: dict[str, float]
+
+
+class TopicDetail(Topic):
+    """A topic with what became of it, oldest first."""
+
+    lineage: list[Event]
 
 
 class Problem(BaseModel):

@@ -83,6 +83,12 @@ def contradictions(examples: Sequence[Example]) -> list[tuple[Example, Example]]
     ]
 
 
+def distinct(examples: Sequence[Example]) -> list[Example]:
+    """Those that (nearly) repeat no earlier one, whatever their labels: a form letter sent by a thousand is one."""
+    plain = [dataclasses.replace(example, category=None, urgency=None, split=None) for example in examples]
+    return _drop_near(_drop_exact(plain)[0])[0]
+
+
 def _measured_first(examples: Iterable[Example]) -> list[Example]:
     """Rows that are to be measured on come first, so that of two duplicates it is the training row that goes."""
     rank = {"test": 0, "validation": 1}

@@ -94,7 +94,7 @@ def fit(
         encoder.model, len(categories), levels, settings.label_smoothing, several, recipe.consistency, recipe.contrast
     )
     _freeze(encoder.model, settings.frozen_layers)
-    _start_heads(network, rows, collator)
+    rows = Dataset.from_dict({**rows.to_dict(), "before": _start_heads(network, rows, collator)})
     stopping = [EarlyStoppingCallback(settings.patience)] if recipe.best else []
     with tempfile.TemporaryDirectory(prefix="earful-train-") as folder:
         trainer = (PairTrainer if recipe.contrast else Trainer)(
@@ -203,14 +203,16 @@ def _below_top(name: str, top: int) -> int:
     return top + 1 if "embed" in name else 0
 
 
-def _start_heads(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> None:
+def _start_heads(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> NDArray[np.float32]:
     """Begin with the best heads for the encoder as it is, so that random ones do not first spoil what it knows.
+
+    Returns what the encoder makes of each row (n, width) at this point.
 
     Linear probing, then fine-tuning (Kumar et al. 2022). The penalty is that of scikit-learn's logistic regression with
     C = `PROBE_STRENGTH` on features of unit length.
     """
-    features, order = _read(network, rows, collator)
-    features = features / (scale := features.norm(dim=1).mean())
+    before, order = _read(network, rows, collator)
+    features = before / (scale := before.norm(dim=1).mean())
     labels = [torch.tensor(rows[name])[order] for name in ("category", "secondary", "urgency")]
     heads = [network.category, *([network.urgency.score] if network.urgency is not None else [])]
     heads += [network.present] if network.present is not None else []
@@ -229,6 +231,8 @@ def _start_heads(network: FeedbackNetwork, rows: Dataset, collator: Collator) ->
         for head in heads:
             head.weight /= scale
     network.zero_grad()
+    made: NDArray[np.float32] = before.numpy()[np.argsort(order)]
+    return made
 
 
 def _scope(network: FeedbackNetwork, rows: Dataset, collator: Collator) -> Scope | None:

@@ -12,6 +12,7 @@ from training.scope import Scope
 
 PRESENCE = 0.3  # weight of the presence head's loss, which must not pull the encoder from the first category
 CONTRAST_TEMPERATURE = 0.1
+MEMORY = 1.0  # weight of what the encoder made of a text before it was fine-tuned, which topics are found in
 IGNORED = -100  # the label of a row that does not have one; cross_entropy's own convention
 
 # Up to this many tokens a processor trains 1.1 to 1.4 times faster with attention written out than with torch's fused
@@ -78,6 +79,8 @@ class FeedbackNetwork(nn.Module):
 
     A long feedback comes as several windows, each exported on its own. The heads are linear, so the mean of the
     windows' logits, weighted by their tokens, is the head's answer to the mean over all tokens of the feedback.
+
+    A last head says what the encoder made of the feedback before it was fine-tuned: the embedding that topics lie in.
     """
 
     def __init__(
@@ -92,6 +95,9 @@ class FeedbackNetwork(nn.Module):
         self.category = nn.Linear(width, categories)
         self.urgency = OrdinalHead(width, levels) if levels else None
         self.present = nn.Linear(width, categories) if several else None
+        self.embedding = nn.Linear(width, width)
+        nn.init.eye_(self.embedding.weight)  # before the first step it is right
+        nn.init.zeros_(self.embedding.bias)
         self.label_smoothing = label_smoothing
         self.consistency = consistency
         self.contrast = contrast
@@ -114,6 +120,7 @@ class FeedbackNetwork(nn.Module):
         """What is exported, by name: every window's logits and place; both inputs are (windows, tokens)."""
         features = self.pooled(input_ids, attention_mask)
         found = {name: part for name, part in self.heads(features)._asdict().items() if part is not None}
+        found["embedding"] = self.embedding(features)
         if self.scope is not None:
             found["position"], found["nearness"] = self.scope(features)
         return found
@@ -128,11 +135,12 @@ class FeedbackNetwork(nn.Module):
 
     def forward(
         self, category: Tensor, secondary: Tensor, urgency: Tensor, input_ids: Tensor, attention_mask: Tensor,
-        document: Tensor,
+        document: Tensor, before: Tensor | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Loss and logits of n documents; `document` (windows,) says which document each window belongs to.
 
-        `category`, `secondary` and `urgency` (n,) hold label indices, `IGNORED` where a row has none.
+        `category`, `secondary` and `urgency` (n,) hold label indices, `IGNORED` where a row has none; `before`
+        (n, width) what the encoder made of each document before it was fine-tuned.
         """
         n, twice = len(category), self.training and (self.consistency or self.contrast)
         if twice:
@@ -145,6 +153,9 @@ class FeedbackNetwork(nn.Module):
         if twice:
             loss = loss + self.consistency * _divergence(*logits.category.chunk(2))
             loss = loss + self.contrast * _contrast(features, category)
+        if before is not None:
+            kept = functional.cosine_similarity(self.embedding(features), before.repeat(1 + bool(twice), 1))
+            loss = loss + MEMORY * (1 - kept).mean()
         return {"loss": loss, **{name: part for name, part in logits._asdict().items() if part is not None}}
 
     def head_parameters(self) -> list[nn.Parameter]:
@@ -256,4 +267,5 @@ class Collator:
             "input_ids": ids,
             "attention_mask": (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long(),
             "document": torch.tensor([n for n, item in enumerate(items) for _ in item["windows"]]),
+            **({"before": torch.tensor([item["before"] for item in items])} if "before" in items[0] else {}),
         }

@@ -70,9 +70,7 @@ def _read_corrections(settings: TrainSettings, taxonomy: Taxonomy | None, source
 def _read_urgency_data(settings: TrainSettings) -> Source:
     """Rows of any data set whose urgencies are worth learning from, whatever else it holds."""
     own = settings.columns
-    columns = Columns(
-        text=own.text, category="", urgency=settings.urgency_data_column, urgency_map=own.urgency_map
-    )  # no column is named “”
+    columns = Columns(text=own.text, category="", urgency=settings.urgency_data_column, urgency_map=own.urgency_map)
     source = sources.read(settings.urgency_data, columns, None, settings.encoding)
     source.examples = [dataclasses.replace(example, supports=True) for example in source.examples]
     return source

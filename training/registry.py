@@ -2,6 +2,8 @@
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,13 +75,19 @@ class Registry:
             return None
 
     def load(self, version: Version) -> Tagger:
-        """That version's Tagger; what had to be fetched for it is removed again. Raises `BundleError`."""
+        """That version's Tagger. Raises `BundleError`."""
+        with self.fetched(version) as folder:
+            return Tagger.load(folder, version.version)
+
+    @contextmanager
+    def fetched(self, version: Version) -> Iterator[Path]:
+        """A copy of that version's bundle, which is gone when the block ends."""
         with tempfile.TemporaryDirectory(prefix="earful-model-") as folder:
             bundle = download_artifacts(
                 run_id=version.run_id, artifact_path=BUNDLE, dst_path=folder, tracking_uri=self._uri
             )
             try:
-                return Tagger.load(Path(bundle), version.version)
+                yield Path(bundle)
             except BundleError as error:  # named by what the person knows, and not by where it was copied to
                 raise type(error)(str(error).replace(bundle, f"version {version.version}")) from error
 

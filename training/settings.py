@@ -32,6 +32,11 @@ class Columns(BaseModel):
     urgency_map: dict[str, Urgency] = {}
 
     @property
+    def labelled(self) -> bool:
+        """Whether rows must have a label; “” as the column of categories, and no column of urgencies: texts alone."""
+        return bool(self.category or self.urgency)
+
+    @property
     def named(self) -> dict[str, str]:
         """The columns that were named by the caller, by field."""
         given = self.model_dump(exclude_unset=True, exclude={"urgency_map"})

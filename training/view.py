@@ -1,7 +1,7 @@
 """How results are shown: as tables for people, as JSON for machines."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -9,13 +9,16 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from earful.errors import InputError
 from training.names import NAMES
 
 if TYPE_CHECKING:  # a list of models should not wait for torch
+    from earful.topics import Catalogue
     from training.audit import Audit
     from training.evaluate import Report
     from training.pipeline import Trained
     from training.registry import Version
+    from training.topics.pipeline import FittedTopics
 
 CLASSES = 30  # more than this are cut from the table; --json has all
 
@@ -46,6 +49,67 @@ def trained(made: "Trained", name: str, as_json: bool) -> None:
     )
     role = "champion" if made.is_champion else "challenger; `earful promote challenger` makes it champion"
     console.print(f"bundle {made.bundle}, version {made.version} of {name}: {role}", highlight=False, soft_wrap=True)
+
+
+def fitted_topics(made: "FittedTopics", as_json: bool) -> None:
+    """What a topic fit made."""
+    if as_json:
+        _json(
+            {
+                "bundle": str(made.bundle),
+                "version": made.version,
+                "champion": made.is_champion,
+                "metrics": made.catalogue.metrics,
+                "events": [event.model_dump() for event in made.events],
+                "topics": [topic.model_dump() for topic in made.catalogue.active],
+            }
+        )
+        return
+    topics(made.catalogue, as_json=False)
+    console = Console()
+    for one in made.events:
+        if one.kind != "new" or len(made.events) < len(made.catalogue.active):  # of a first fit, all are new
+            console.print(f"topic {one.topic}, {one.kind}: {one.said}", highlight=False, soft_wrap=True)
+    figures = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in made.catalogue.metrics.items())
+    console.print(figures, highlight=False, soft_wrap=True)
+    role = "champion" if made.is_champion else "challenger; `earful promote challenger` makes it champion"
+    console.print(f"bundle {made.bundle}, version {made.version}: {role}", highlight=False, soft_wrap=True)
+
+
+def topics(catalogue: "Catalogue", as_json: bool) -> None:
+    """The topics that messages are given to, largest first."""
+    found = sorted(catalogue.active, key=lambda topic: -topic.size)
+    if as_json:
+        _json([topic.model_dump() for topic in found])
+        return
+    table = Table("id", "label", "messages", "theme", "keywords", title="topics", box=box.SIMPLE)
+    for topic in found:
+        table.add_row(str(topic.id), topic.label, f"{topic.size:,}", topic.theme, ", ".join(topic.keywords[:6]))
+    Console().print(table)
+
+
+def topic(catalogue: "Catalogue", id: int, as_json: bool) -> None:
+    """One topic with its lineage. Raises `InputError` if there is none of that id."""
+    found = catalogue.find(id)
+    if found is None:
+        raise InputError(f"there is no topic {id}; `earful topics list` shows those there are")
+    lineage = catalogue.lineage(id)
+    if as_json:
+        _json({**found.model_dump(), "lineage": [event.model_dump() for event in lineage]})
+        return
+    table = Table(show_header=False, title=f"topic {id}: {found.label}", box=box.SIMPLE)
+    for name, value in (
+        ("state", found.state), ("messages", f"{found.size:,}"), ("theme", found.theme),
+        ("keywords", ", ".join(found.keywords)), *(("example", text) for text in found.examples),
+        ("categories", _shares(found.categories)), ("urgencies", _shares(found.urgencies)),
+        *((event.at[:10], f"{event.kind}: topic {event.topic}, {event.said}") for event in lineage),
+    ):  # fmt: skip
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def _shares(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:5])
 
 
 def report(found: "Report", as_json: bool) -> None:

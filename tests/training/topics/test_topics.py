@@ -1,0 +1,181 @@
+"""`earful topics`, from messages to topics that are served, through the command line and HTTP."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from earful.feedback import Feedback
+from earful.tagger import Tagger
+from serving.app import create
+from serving.settings import ServeSettings
+from tests.conftest import Trained, run
+
+STORE = "MLFLOW_TRACKING_URI"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store of these tests' own, in which nothing is registered yet."""
+    folder = tmp_path_factory.mktemp("topics")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STORE, f"sqlite:///{folder}/mlflow.db")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def messages(trained: Trained, store: Path) -> Path:
+    """Real pieces with dates, one of them sent a hundred times, and an address in each."""
+    rows = [json.loads(line) for line in trained.data.read_text(encoding="utf-8").splitlines()]
+    made = [
+        {"text": row["text"] + " Write to pat@example.com.", "created_at": f"2026-0{n % 6 + 1}-15T10:00:00Z"}
+        for n, row in enumerate(rows)
+    ]
+    path = store / "messages.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*made, *[made[7]] * 100]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(trained: Trained, store: Path, messages: Path) -> dict[str, Any]:
+    """The first fit, for the small model."""
+    result = run("topics", "fit", "--data", messages, "--model", trained.bundle, "--out", store / "bundle", "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def answer(*arguments: object) -> Any:
+    result = run("topics", *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_fit_finds_topics_that_hold_most_messages_and_says_how_good_they_are(fitted: dict[str, Any]) -> None:
+    topics, metrics = fitted["topics"], fitted["metrics"]
+    assert len(topics) == metrics["topics"] >= 5
+    assert [topic["id"] for topic in topics] == list(range(1, len(topics) + 1))
+    assert metrics["coverage"] >= 0.85
+    assert metrics["diversity"] >= 0.95
+    assert metrics["agreement_served"] >= 0.7
+    assert {event["kind"] for event in fitted["events"]} == {"new"}
+    assert fitted["champion"]
+    for topic in topics:
+        assert topic["keywords"]
+        assert topic["size"] == sum(topic["days"].values()) > 0
+        assert sum(topic["categories"].values()) == pytest.approx(1, abs=0.01)
+        assert topic["theme"]
+
+
+def test_examples_are_redacted_and_what_all_share_is_no_keyword(fitted: dict[str, Any]) -> None:
+    examples = [text for topic in fitted["topics"] for text in topic["examples"]]
+    assert examples
+    assert not [text for text in examples if "pat@example.com" in text]
+    assert [text for text in examples if "[EMAIL_1]" in text]
+
+
+def test_the_service_gives_a_message_the_topic_that_it_is_an_example_of(store: Path, fitted: dict[str, Any]) -> None:
+    tagger = Tagger.load(store / "bundle")
+    pairs = [(text, topic["id"]) for topic in fitted["topics"] for text in topic["examples"] if len(text) < 290]
+    tags = tagger.tag([Feedback(text=text.replace("[EMAIL_1]", "pat@example.com")) for text, _ in pairs])
+    given = [tag.topic.id if tag.topic else None for tag in tags]
+    assert sum(id == right for id, (_, right) in zip(given, pairs, strict=True)) >= 0.8 * len(pairs)
+    assert tagger.tag([Feedback(text="zxqv 123 ///")])[0].topic is None
+
+
+def test_topics_are_listed_and_shown(fitted: dict[str, Any]) -> None:
+    assert {topic["id"] for topic in answer("list")} == {topic["id"] for topic in fitted["topics"]}
+    assert [event["kind"] for event in answer("show", 1)["lineage"]] == ["new"]
+    plain = run("topics", "show", 1)
+    assert fitted["topics"][0]["label"] in plain.stdout
+    assert run("topics", "list").exit_code == 0
+
+
+def test_what_a_person_did_and_every_id_outlast_a_fit_with_another_seed(
+    store: Path, messages: Path, fitted: dict[str, Any]
+) -> None:
+    assert run("topics", "rename", 1, "Named by hand", "--out", store / "renamed").exit_code == 0
+    merged = run("topics", "merge", 2, 3, "--out", store / "merged")
+    assert "is champion" in merged.stdout
+    assert run("topics", "retire", 4, "--out", store / "retired").exit_code == 0
+    again = answer("fit", "--data", messages, "--seed", 1, "--out", store / "again", "--promote")
+    assert again["metrics"]["kept"] >= 0.9
+    assert {event["kind"] for event in again["events"]} <= {"new"}  # of messages that had no topic
+    topics = {topic["id"]: topic for topic in again["topics"]}
+    assert topics[1]["label"] == "Named by hand"
+    assert {id for id in topics if id <= len(fitted["topics"])} == {topic["id"] for topic in fitted["topics"]} - {3, 4}
+    assert [event["kind"] for event in answer("show", 3)["lineage"]] == ["new", "merged"]
+    assert answer("show", 4)["state"] == "retired"
+
+
+def test_one_topic_becomes_two(store: Path, messages: Path, fitted: dict[str, Any]) -> None:
+    largest = max(fitted["topics"], key=lambda topic: topic["size"])["id"]
+    model = store / "bundle"
+    result = run("topics", "split", largest, "--data", messages, "--model", model, "--out", store / "parts")
+    assert result.exit_code == 0, result.output
+    parts = {topic["id"]: topic for topic in answer("list", "--model", store / "parts")}
+    new = max(parts)
+    assert new == len(fitted["topics"]) + 1
+    assert parts[largest]["size"] >= parts[new]["size"] > 0
+    assert set(parts[largest]["keywords"]) != set(parts[new]["keywords"])
+    assert answer("show", new, "--model", store / "parts")["lineage"][0]["others"] == [largest]
+
+
+def test_topics_are_to_be_had_over_http(store: Path, fitted: dict[str, Any]) -> None:
+    client = TestClient(create(Tagger.load(store / "bundle"), ServeSettings()))
+    listed = client.get("/topics").json()
+    assert {topic["id"] for topic in listed["topics"]} == {topic["id"] for topic in fitted["topics"]}
+    assert listed["metrics"] == fitted["metrics"]
+    shown = client.get("/topics/1").json()
+    assert (shown["id"], shown["lineage"][0]["kind"]) == (1, "new")
+    assert client.get("/topics/999").status_code == 404
+    assert client.get("/topics/first").status_code == 422
+    page = client.get("/topics/map")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "Over time" in page.text
+
+
+def test_a_model_without_topics_says_so(trained: Trained) -> None:
+    client = TestClient(create(Tagger.load(trained.bundle), ServeSettings()))
+    answer = client.get("/topics")
+    assert answer.status_code == 404
+    assert "knows no topics" in answer.json()["detail"]
+    result = run("topics", "list", "--model", trained.bundle)
+    assert result.exit_code == 1
+    assert "knows no topics yet" in result.stderr
+
+
+def test_a_file_is_scored_with_its_topics(store: Path, messages: Path, fitted: dict[str, Any]) -> None:
+    assert run("score", messages, store / "tagged.jsonl", "--model", store / "bundle").exit_code == 0
+    tags = [json.loads(line)["tags"] for line in (store / "tagged.jsonl").read_text(encoding="utf-8").splitlines()]
+    labels = {topic["id"]: topic["label"] for topic in fitted["topics"]}
+    having = [tag for tag in tags if tag["topic_id"] is not None]
+    assert len(having) >= 0.85 * len(tags)
+    assert all(tag["topic"] == labels[tag["topic_id"]] for tag in having)
+
+
+BAD = {
+    "three messages": (["a b", "c d", "e f"], (), "3 different messages are too few"),
+    "one message": (["My bag is lost."] * 10_000, (), "1 different messages are too few"),
+    "nothing": (["", " "], (), "0 different messages are too few"),
+    "no dates": ([f"message {n}" for n in range(30)], ("--since", "2026-01-01"), "has no date"),
+    "no date at all": (["x"], ("--until", "soon"), "“soon” is not a date"),
+    "no column": (["x"], ("--text-column", "body"), "no column “body”"),
+}
+
+
+@pytest.mark.parametrize(("texts", "options", "said"), BAD.values(), ids=BAD)
+def test_what_no_topics_can_be_found_in_is_said_and_changes_nothing(
+    tmp_path: Path, trained: Trained, fitted: dict[str, Any], texts: list[str], options: tuple[str, ...], said: str
+) -> None:
+    path = tmp_path / "messages.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
+    before = run("models", "--json").stdout
+    result = run("topics", "fit", "--data", path, "--model", trained.bundle, "--out", tmp_path / "b", *options)
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert not (tmp_path / "b").exists()
+    assert run("models", "--json").stdout == before

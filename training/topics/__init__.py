@@ -1,0 +1,1 @@
+"""Topics: found by BERTopic, and kept under the ids that they have."""

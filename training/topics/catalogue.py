@@ -1,0 +1,150 @@
+"""The catalogue: what each topic is called, how large it is, what it is about, and how good the whole is."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import datafog
+import numpy as np
+
+from earful.tagger import Tagger
+from earful.taxonomy import URGENCIES
+from earful.topics import Catalogue, Floats, Ints, Topic, Topics, place, read_as
+from training.evaluate import floors
+from training.topics import reading, words
+from training.topics.centres import NONE
+from training.topics.lineage import Matched, agreement
+from training.topics.messages import Messages
+from training.topics.themes import themes
+from training.topics.words import Words
+
+EXAMPLES = 3
+EXAMPLE_CHARS = 300
+
+
+def build(known: Topics | None, matched: Matched, read: Messages, tagger: Tagger, found: Ints) -> Topics:
+    """The topics that there are now, from where they lie and what belongs to them; `found` are BERTopic's clusters."""
+    old = known.catalogue if known else Catalogue()
+    active = matched.active
+    order = {id: n for n, id in enumerate(active)}
+    index = np.array([order.get(int(id), -1) for id in matched.index], dtype=np.int64)
+    said = words.describe(read.own_texts, index, len(active)) if active else []
+    named = themes(matched, active, said)
+    belongs = matched.place(read.embeddings, matched.least)
+    categories, urgencies = _answers(read, tagger)
+    made = []
+    for n, id in enumerate(active):
+        members = np.flatnonzero(belongs == id)
+        before = old.find(id)
+        made.append(
+            Topic(
+                id=id,
+                label=before.label if before else said[n].label,
+                pinned=before.pinned if before else False,
+                keywords=said[n].keywords,
+                examples=_examples(read, matched, id),
+                theme=named[n],
+                size=len(members),
+                coherence=said[n].coherence,
+                tightness=matched.tightness(id, read.own_embeddings),
+                categories=_shares(categories[m] for m in members),
+                urgencies=_shares(urgencies[m] for m in members) if urgencies else {},
+                days=_days(read, members),
+            )
+        )
+    ended = [
+        topic.model_copy(update={"state": "ended"}) if topic.state == "active" else topic
+        for topic in old.topics
+        if topic.id in matched.closed
+    ]
+    answered = _answered(read)
+    seen = reading.fit(answered, read.own_embeddings)
+    catalogue = Catalogue(
+        topics=tuple(sorted((*made, *ended), key=lambda topic: topic.id)),
+        events=(*old.events, *matched.events),
+        least=_least(matched, read_as(seen, answered)),
+        least_read=matched.least,
+        metrics=_metrics(known, matched, read, said, found),
+    )
+    return Topics(catalogue, matched.centres, matched.owners, seen)
+
+
+def _answers(read: Messages, tagger: Tagger) -> tuple[list[str], list[str]]:
+    """What the model says of each message; no urgencies if it does not know them."""
+    policy, taxonomy = tagger.bundle.policy, tagger.bundle.taxonomy
+    best = policy.category_probabilities(read.answers.category).argmax(axis=1)
+    categories = [taxonomy.names[k] for k in best]
+    if read.answers.urgency is None:
+        return categories, []
+    decided = policy.urgency(read.answers.urgency, floors(taxonomy, read.examples))
+    return categories, [URGENCIES[level] for level in decided.level]
+
+
+def _shares(values: Iterable[str]) -> dict[str, float]:
+    counts = Counter(values)
+    return {name: round(count / counts.total(), 4) for name, count in counts.most_common()}
+
+
+def _days(read: Messages, members: Ints) -> dict[str, int]:
+    moments = (read.examples[n].feedback.created_at for n in members)
+    return dict(sorted(Counter(moment.date().isoformat() for moment in moments if moment).items()))
+
+
+def _examples(read: Messages, matched: Matched, id: int) -> tuple[str, ...]:
+    """The messages nearest to the middle of a topic, with what is personal in them taken out, as far as it is told."""
+    members = np.flatnonzero(matched.index == id)
+    nearest = members[np.argsort(-matched.similarity(id, read.own_embeddings[members]))[:EXAMPLES]]
+    texts = (read.examples[int(read.own[n])].feedback.text for n in nearest)
+    return tuple(_shown(text) for text in texts)
+
+
+def _shown(text: str) -> str:
+    plain = " ".join(datafog.sanitize(text, engine="regex").split())
+    return plain if len(plain) <= EXAMPLE_CHARS else plain[: EXAMPLE_CHARS - 1] + "…"
+
+
+def _answered(read: Messages) -> Floats:
+    """Where the model itself says that the messages lie: what it goes by when it serves."""
+    assert read.answers.embedding is not None  # `pipeline.load` has seen to it
+    return read.answers.embedding[read.own]
+
+
+def _least(matched: Matched, embeddings: Floats) -> float:
+    """How near a message must be to have a topic, if these (n, width) are where messages are said to lie."""
+    centres, _ = matched.open
+    if not len(centres):
+        return 1.0
+    _, similarity = place(embeddings, centres, -1.0)
+    return float(np.quantile(similarity, NONE))
+
+
+def _served(matched: Matched, read: Messages) -> float:
+    """How often the model in its one pass gives the topic that the encoder gives, on messages not used for its map."""
+    answered, half = _answered(read), len(read.own) // 2
+    order = np.random.default_rng(0).permutation(len(read.own))
+    placed = read_as(reading.fit(answered[order[:half]], read.own_embeddings[order[:half]]), answered[order[half:]])
+    right = matched.index[order[half:]]
+    given = matched.place(placed, _least(matched, placed))
+    return float(np.mean(given[right > 0] == right[right > 0])) if right.any() else 0.0
+
+
+def _metrics(
+    known: Topics | None, matched: Matched, read: Messages, said: Sequence[Words], found: Ints
+) -> dict[str, float]:
+    """How good the topics are, by the messages that repeat no other.
+
+    `agreement_bertopic` is with BERTopic's own assignment, where it made one; `kept` says how many of the messages that
+    had a topic have it still.
+    """
+    figures = {
+        "topics": float(len(matched.active)),
+        "coverage": float(np.mean(matched.index > 0)),
+        "coherence": float(np.mean([topic.coherence for topic in said])) if said else 0.0,
+        "diversity": words.diversity(said),
+        "agreement_bertopic": agreement(matched.index, found),
+        "agreement_served": _served(matched, read),
+    }
+    if known is not None:
+        before = known.assign(read.own_embeddings, known.catalogue.least_read)
+        had = before > 0
+        figures["kept"] = float(np.mean(matched.index[had] == before[had])) if had.any() else 1.0
+    return {name: round(value, 4) for name, value in figures.items()}

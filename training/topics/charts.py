@@ -1,0 +1,59 @@
+"""A page of BERTopic's own figures: the map of topics, their words, how they join, and when each was talked about."""
+
+import html
+import logging
+import warnings
+from collections.abc import Iterator
+from datetime import datetime, time
+
+from bertopic import BERTopic
+from plotly.graph_objects import Figure
+
+from earful.topics import Topics
+from training.topics.lineage import Matched
+from training.topics.messages import Messages
+
+HEAD = "<!doctype html><html><head><meta charset='utf-8'><title>Topics</title></head><body>"
+FEWEST = 5  # topics that a map is drawn of
+SHOWN = 40  # topics whose words and times are drawn: the largest
+PERIODS = 20  # on the axis of time, at most
+
+
+def page(model: BERTopic, topics: Topics, matched: Matched, read: Messages) -> str:
+    """One HTML document that needs nothing else; `model` is made to know the topics as they are now."""
+    found = topics.catalogue.active
+    place = {topic.id: n for n, topic in enumerate(sorted(found, key=lambda topic: -topic.size))}
+    index = [place.get(int(id), -1) for id in matched.index]
+    logging.getLogger("BERTopic").setLevel(logging.ERROR)  # advice to whoever would go on with the model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.update_topics(read.own_texts, topics=index, vectorizer_model=model.vectorizer_model)
+        model.set_topic_labels(
+            {n: _name(topics, id) for id, n in place.items()} | ({-1: "none"} if -1 in index else {})
+        )
+        figures = list(_figures(model, read, index)) if len(found) >= FEWEST else []
+    drawn = [figure.to_html(full_html=False, include_plotlyjs=n == 0) for n, (_, figure) in enumerate(figures)] or [
+        "<p>There are too few topics to draw.</p>"
+    ]
+    parts = [f"<h2>{title}</h2>{body}" for (title, _), body in zip(figures, drawn, strict=False)] or drawn
+    return f"{HEAD}{''.join(parts)}</body></html>"
+
+
+def _name(topics: Topics, id: int) -> str:
+    topic = topics.catalogue.find(id)
+    return html.escape(f"{id} {topic.label if topic else ''}")
+
+
+def _figures(model: BERTopic, read: Messages, index: list[int]) -> Iterator[tuple[str, Figure]]:
+    yield "Map", model.visualize_topics(custom_labels=True, use_ctfidf=True)
+    yield "Words", model.visualize_barchart(top_n_topics=SHOWN, custom_labels=True)
+    yield "How topics join", model.visualize_hierarchy(custom_labels=True, use_ctfidf=True)
+    moments = [read.examples[int(n)].feedback.created_at for n in read.own]
+    if all(moments) and len({moment.date() for moment in moments if moment}) > 1:
+        days = [
+            datetime.combine(moment.date(), time()) for moment in moments if moment
+        ]  # as text, pandas 3 refuses them
+        over_time = model.topics_over_time(
+            read.own_texts, days, topics=index, nr_bins=min(PERIODS, len(set(days))), evolution_tuning=False
+        )
+        yield "Over time", model.visualize_topics_over_time(over_time, top_n_topics=SHOWN, custom_labels=True)

@@ -1,0 +1,76 @@
+"""The models that topics belong to: which one, whether it can know any, and how it is given others."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from earful import bundle as bundles
+from earful.errors import InputError
+from earful.settings import RegistrySettings
+from earful.tagger import Tagger
+from earful.topics import Event, Topics
+from training import tracking
+from training.registry import CHAMPION, Registry
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What an edit made, and what has become of topics by it."""
+
+    version: str
+    is_champion: bool
+    events: tuple[Event, ...]
+
+
+def edit(model: str, out: Path, change: Callable[[Topics], Topics], registry: RegistrySettings) -> Edited:
+    """Give a model topics that are changed, as a new version, which takes the place that the old one had.
+
+    Raises an `EarfulError`; nothing is changed then.
+    """
+    bundles.check_writable(out)
+    store = Registry(registry)
+    serves = not Path(model).is_dir() and CHAMPION in store.find(model).aliases
+    with chosen(model, registry) as folder:
+        before = topics_of(folder)
+        after = change(before)
+        bundles.write_with_topics(folder, after, out)
+    with tracking.start(registry) as run:
+        version = run.bundle(out)
+    is_champion = register(store, version, serves)
+    return Edited(version, is_champion, after.catalogue.events[len(before.catalogue.events) :])
+
+
+@contextmanager
+def chosen(model: str, registry: RegistrySettings) -> Iterator[Path]:
+    """The bundle that an alias, a version or a folder names, for as long as the block lasts."""
+    if Path(model).is_dir():
+        yield Path(model)
+        return
+    store = Registry(registry)
+    with store.fetched(store.find(model)) as folder:
+        yield folder
+
+
+def load(folder: Path) -> Tagger:
+    """The Tagger of a bundle that can know topics. Raises `InputError` of any other."""
+    tagger = Tagger.load(folder)
+    if "embedding" not in {output.name for output in tagger.bundle.session.get_outputs()}:
+        raise InputError(f"{folder}: was trained by an Earful without topics; train it again")
+    return tagger
+
+
+def topics_of(folder: Path) -> Topics:
+    """The topics of the bundle in `folder`. Raises `InputError` if it has none."""
+    topics = bundles.load(folder).topics
+    if topics is None:
+        raise InputError("this model knows no topics yet; `earful topics fit` finds them")
+    return topics
+
+
+def register(registry: Registry, version: str, promoted: bool) -> bool:
+    """Make a version challenger, and champion too if it is to be or there is none."""
+    registry.challenge(version)
+    if promoted := promoted or registry.champion() is None:
+        registry.promote(version)
+    return promoted
