@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
@@ -12,6 +13,8 @@ from serving.limits import BodyLimit
 from serving.routes import about, classify, topics
 from serving.settings import ServeSettings
 
+SINGLES, BATCHES = 4, 1  # of each kind that are answered at once; more would take memory, and none would be sooner
+
 
 def create(tagger: Tagger, settings: ServeSettings) -> FastAPI:
     """The service around one tagger."""
@@ -19,6 +22,7 @@ def create(tagger: Tagger, settings: ServeSettings) -> FastAPI:
         title="Earful", version=__version__, description="Tags customer feedback.", redoc_url=None
     )
     app.state.tagger, app.state.settings = tagger, settings
+    app.state.singles, app.state.batches = CapacityLimiter(SINGLES), CapacityLimiter(BATCHES)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.include_router(classify.router)
     app.include_router(about.router)

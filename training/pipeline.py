@@ -15,6 +15,7 @@ from earful.policy import Policy
 from earful.settings import RegistrySettings
 from earful.tagger import Logits, Tagger
 from earful.taxonomy import URGENCIES
+from earful.topics import Topics
 from training import card, encoders, evaluate, export, finetune, tracking
 from training import recipe as recipes
 from training.calibrate import answers, calibrate, languages
@@ -30,6 +31,7 @@ from training.registry import Registry
 from training.search import search
 from training.settings import TrainSettings
 from training.sources import Example
+from training.topics import carry
 
 NAMED = 5  # categories that are named in one line
 SMOKE_TEXTS = (
@@ -86,7 +88,9 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
         fitted = _fit(prepared, encoder, recipe, reporter)
         run.epochs(fitted.history)
         last = _fit_again(prepared, recipe, fitted, reporter)
-        return _finish(prepared, encoder, fitted, last, run, Registry(registry), reporter)
+        store = Registry(registry)
+        topics = carry.known(store, settings.base_model, reporter)
+        return _finish(prepared, encoder, fitted, last, run, store, topics, reporter)
 
 
 def _fit(prepared: Prepared, encoder: Encoder, recipe: Recipe, reporter: Reporter) -> Fitted:
@@ -126,7 +130,7 @@ def _fit_again(prepared: Prepared, recipe: Recipe, fitted: Fitted, reporter: Rep
 
 def _finish(
     prepared: Prepared, encoder: Encoder, fitted: Fitted, last: Fitted | None, run: tracking.Run, registry: Registry,
-    reporter: Reporter,
+    topics: Topics | None, reporter: Reporter,
 ) -> Trained:  # fmt: skip
     """Export, evaluate, write the bundle and register it."""
     settings, made, names = prepared.settings, prepared.corpus, prepared.taxonomy.names
@@ -151,6 +155,10 @@ def _finish(
             settings, prepared.taxonomy, made, policy, report, measured_on, exported.precision, last is not None
         ).encode(),
     }
+    if topics is not None and logits.embedding is not None:
+        with reporter.bar("taking over the champion's topics", None):
+            texts = [example.feedback.text for example in measured]
+            content |= carry.carried(topics, texts, logits.embedding, settings.base_model).files()
     manifest = _manifest(prepared, encoder, fitted, run.id)
     manifest |= {"metrics": report.metrics, "smoke": _smoke(tagger, policy)}
     bundles.write(settings.out, content, **manifest)

@@ -5,17 +5,18 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import mlflow
 from mlflow.models import ModelSignature
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.types import ColSpec, Schema
 
 from earful import bundle as bundles
-from earful.settings import RegistrySettings
+from earful.settings import SQLITE, RegistrySettings
 from earful.tags import FLAT_COLUMNS
 from training.corpus import Corpus
 from training.evaluate import Report
@@ -122,6 +123,18 @@ class Run:
         return str(logged.registered_model_version)
 
 
+def _make(file: Path) -> None:
+    """A local store, made beside its place and put there whole: one half made would be refused by mlflow for ever."""
+    beside = file.with_name(f".{os.getpid()}.{file.name}")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        SqlAlchemyStore(f"{SQLITE}{beside}", file.with_name(ARTIFACTS).as_uri()).engine.dispose()
+        with suppress(FileExistsError):  # another run was quicker
+            os.link(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def _signature() -> ModelSignature:
     outputs = [ColSpec(_TYPES[kind], name, required=False) for name, kind in FLAT_COLUMNS.items()]
     return ModelSignature(inputs=Schema([ColSpec("string", "text")]), outputs=Schema(outputs))
@@ -143,6 +156,8 @@ def start(settings: RegistrySettings) -> Iterator[Run]:
     """Record a run; one that ends in an exception is marked as failed."""
     settings.prepare_to_write()
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    if settings.file and not settings.file.exists():
+        _make(settings.file)
     _point_at(settings.tracking_uri)
     if mlflow.get_experiment_by_name(EXPERIMENT) is None:
         beside = settings.file.with_name(ARTIFACTS).as_uri() if settings.file else None

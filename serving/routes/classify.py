@@ -1,10 +1,10 @@
 """The two endpoints that tag."""
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from earful import explain as evidence
@@ -19,6 +19,7 @@ from serving.settings import ServeSettings
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 413, 415, 422)}
 CHUNK_CHARS = 50_000  # of a batch that are tagged at a time: a second or so, after which a caller may have gone
+Made = TypeVar("Made")
 router = APIRouter(tags=["tagging"], responses=PROBLEMS, dependencies=[Depends(no_strangers)])
 
 
@@ -32,8 +33,17 @@ def _settings(request: Request) -> ServeSettings:
     return settings
 
 
+async def _answer(request: Request, limiter: CapacityLimiter, work: Callable[..., Made], *given: Any) -> Made | None:
+    """Work in a thread, when there is room for it; None if the caller has gone by then."""
+    async with limiter:
+        if await request.is_disconnected():
+            return None
+        return await to_thread.run_sync(work, *given)
+
+
 @router.post("/classify")
 async def classify(
+    request: Request,
     item: Feedback,
     tagger: Annotated[Tagger, Depends(_tagger)],
     settings: Annotated[ServeSettings, Depends(_settings)],
@@ -42,7 +52,10 @@ async def classify(
     """Tag one feedback."""
     if explain and len(item.text) > settings.max_explain_chars:
         raise HTTPException(413, f"texts of at most {settings.max_explain_chars:,} characters are explained")
-    return await run_in_threadpool(_tag_one, tagger, item, explain)
+    tags = await _answer(request, request.app.state.singles, _tag_one, tagger, item, explain)
+    if tags is None:
+        raise HTTPException(503, "the caller has gone")  # which nobody reads
+    return tags
 
 
 def _tag_one(tagger: Tagger, item: Feedback, explain: bool) -> Tags:
@@ -68,9 +81,10 @@ async def classify_batch(
         )
     answers: list[BatchItem] = []
     for chunk in _chunks(batch.items):
-        if await request.is_disconnected():  # nobody is waiting any more
+        found = await _answer(request, request.app.state.batches, _tag_all, tagger, chunk)
+        if found is None:  # nobody is waiting any more
             break
-        answers += await run_in_threadpool(_tag_all, tagger, chunk)
+        answers += found
     return BatchResponse(items=answers)
 
 

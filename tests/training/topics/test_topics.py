@@ -179,3 +179,21 @@ def test_what_no_topics_can_be_found_in_is_said_and_changes_nothing(
     assert said in result.stderr
     assert not (tmp_path / "b").exists()
     assert run("models", "--json").stdout == before
+
+
+def test_a_model_that_is_trained_anew_knows_the_topics_of_the_champion(
+    store: Path, messages: Path, trained: Trained, fitted: dict[str, Any]
+) -> None:
+    result = run(
+        "train", "--data", trained.data, "--epochs", 1, "--consistency", 0, "--contrast", 0, "--frozen-layers", 4,
+        "--out", store / "anew", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    known = {topic["id"]: topic["label"] for topic in answer("list")}
+    assert {topic["id"]: topic["label"] for topic in answer("list", "--model", store / "anew")} == known
+    texts = [json.loads(line)["text"] for line in messages.read_text(encoding="utf-8").splitlines()][:300]
+    before, after = (
+        [tag.topic.id if tag.topic else 0 for tag in Tagger.load(bundle).tag([Feedback(text=text) for text in texts])]
+        for bundle in (store / "again", store / "anew")
+    )
+    assert sum(one == other for one, other in zip(before, after, strict=True)) >= 0.6 * len(texts)
