@@ -1,5 +1,6 @@
 """Topics beside plain BERTopic, LDA and NMF, on one file of messages: coherence, diversity, coverage, stability, speed.
 
+    pip install -c constraints.txt -e '.[train,bench]'
     python -m benchmarks.topics --data FILE --text-column text --bundle BUNDLE
 
 Coherence is gensim's c_npmi over the messages themselves, diversity the share of different words among all ten of each

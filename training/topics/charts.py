@@ -9,7 +9,7 @@ from datetime import datetime, time
 from bertopic import BERTopic
 from plotly.graph_objects import Figure
 
-from earful.topics import Topics
+from earful.topics import Topic, Topics
 from training.topics.lineage import Matched
 from training.topics.messages import Messages
 
@@ -21,27 +21,26 @@ PERIODS = 20  # on the axis of time, at most
 
 def page(model: BERTopic, topics: Topics, matched: Matched, read: Messages) -> str:
     """One HTML document that needs nothing else; `model` is made to know the topics as they are now."""
-    found = topics.catalogue.active
-    place = {topic.id: n for n, topic in enumerate(sorted(found, key=lambda topic: -topic.size))}
+    found = sorted(topics.catalogue.active, key=lambda topic: -topic.size)
+    if len(found) < FEWEST:
+        return f"{HEAD}<p>There are too few topics to draw.</p></body></html>"
+    place = {topic.id: n for n, topic in enumerate(found)}
     index = [place.get(int(id), -1) for id in matched.index]
     logging.getLogger("BERTopic").setLevel(logging.ERROR)  # advice to whoever would go on with the model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.update_topics(read.own_texts, topics=index, vectorizer_model=model.vectorizer_model)
-        model.set_topic_labels(
-            {n: _name(topics, id) for id, n in place.items()} | ({-1: "none"} if -1 in index else {})
-        )
-        figures = list(_figures(model, read, index)) if len(found) >= FEWEST else []
-    drawn = [figure.to_html(full_html=False, include_plotlyjs=n == 0) for n, (_, figure) in enumerate(figures)] or [
-        "<p>There are too few topics to draw.</p>"
+        model.set_topic_labels({-1: "none"} | {n: _name(topic) for n, topic in enumerate(found)})
+        figures = list(_figures(model, read, index))
+    parts = [
+        f"<h2>{title}</h2>{figure.to_html(full_html=False, include_plotlyjs=n == 0)}"
+        for n, (title, figure) in enumerate(figures)
     ]
-    parts = [f"<h2>{title}</h2>{body}" for (title, _), body in zip(figures, drawn, strict=False)] or drawn
     return f"{HEAD}{''.join(parts)}</body></html>"
 
 
-def _name(topics: Topics, id: int) -> str:
-    topic = topics.catalogue.find(id)
-    return html.escape(f"{id} {topic.label if topic else ''}")
+def _name(topic: Topic) -> str:
+    return html.escape(f"{topic.id} {topic.label}")
 
 
 def _figures(model: BERTopic, read: Messages, index: list[int]) -> Iterator[tuple[str, Figure]]:
@@ -50,9 +49,8 @@ def _figures(model: BERTopic, read: Messages, index: list[int]) -> Iterator[tupl
     yield "How topics join", model.visualize_hierarchy(custom_labels=True, use_ctfidf=True)
     moments = [read.examples[int(n)].feedback.created_at for n in read.own]
     if all(moments) and len({moment.date() for moment in moments if moment}) > 1:
-        days = [
-            datetime.combine(moment.date(), time()) for moment in moments if moment
-        ]  # as text, pandas 3 refuses them
+        # pandas 3 refuses the keyword with which BERTopic reads dates that are text
+        days = [datetime.combine(moment.date(), time()) for moment in moments if moment]
         over_time = model.topics_over_time(
             read.own_texts, days, topics=index, nr_bins=min(PERIODS, len(set(days))), evolution_tuning=False
         )

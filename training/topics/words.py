@@ -17,7 +17,8 @@ CLAIM = 0.85  # of the weight that a word has in the topic that it belongs to mo
 WINDOW = 10  # words that count as said together, as in the usual measure of coherence (Röder et al. 2015)
 COHERENCE = 1.0  # weight of the words' being said together, beside their being said here more than elsewhere
 PHRASE = (2, 4)  # words in a label
-SAMPLE = 1000  # messages of a topic that its label is looked for in, and as many of all others
+SAMPLE = 500  # messages of a topic that its label is looked for in, and as many of all others
+BEGINNING = 500  # characters of each that are read for it
 WORD = r"(?u)\b[^\W\d_]{2,}(?:['’][^\W\d_]+)?\b"  # letters, not numbers; "didn't" is one
 STOP = ENGLISH_STOP_WORDS | {
     "don't", "didn't", "doesn't", "can't", "couldn't", "won't", "wouldn't", "isn't", "wasn't", "aren't", "haven't",
@@ -39,7 +40,7 @@ class Words(NamedTuple):
 
 def describe(texts: Sequence[str], index: Ints, topics: int) -> list[Words]:
     """Words for each of the topics, from messages and the topic of each (n,), -1 for none."""
-    vectorizer = CountVectorizer(stop_words=list(STOP), token_pattern=WORD, min_df=2 if len(texts) > SAMPLE else 1)
+    vectorizer = CountVectorizer(stop_words=list(STOP), token_pattern=WORD, min_df=2 if len(texts) > 2 * SAMPLE else 1)
     counts = vectorizer.fit_transform([text for text, k in zip(texts, index, strict=True) if k >= 0])
     names = vectorizer.get_feature_names_out()
     weights = _weights(counts, index[index >= 0], topics)
@@ -130,8 +131,8 @@ def _labels(texts: Sequence[str], index: Ints, keywords: Sequence[tuple[str, ...
     labels = []
     for k, words in enumerate(keywords):
         inside, outside = np.flatnonzero(index == k), np.flatnonzero(index != k)
-        mine = [texts[n] for n in rng.permutation(inside)[:SAMPLE]]
-        rest = [texts[n] for n in rng.permutation(outside)[:SAMPLE]]
+        mine = [texts[n][:BEGINNING] for n in rng.permutation(inside)[:SAMPLE]]
+        rest = [texts[n][:BEGINNING] for n in rng.permutation(outside)[:SAMPLE]]
         phrases = [phrase for phrase in _phrases(mine, rest, words) if phrase not in taken]
         label = phrases[0] if phrases else ", ".join(words[:3]) or f"topic {k + 1}"
         taken.add(label)
