@@ -69,13 +69,17 @@ def _ask(model: str, folder: str, settings: RegistrySettings) -> Found:
             version = client.get_model_version(settings.name, model)
         else:
             version = client.get_model_version_by_alias(settings.name, model)
-        bundle = download_artifacts(
-            run_id=version.run_id, artifact_path=BUNDLE, dst_path=folder, tracking_uri=settings.tracking_uri
-        )
     except MlflowException as error:
         raise ModelNotFound(
             f"there is no folder “{model}”, and no such model of {settings.name} in {settings.tracking_uri}: {error}"
         ) from error
+    try:
+        bundle = download_artifacts(
+            run_id=version.run_id, artifact_path=BUNDLE, dst_path=folder, tracking_uri=settings.tracking_uri
+        )
+    except MlflowException as error:
+        where = f"version {version.version} of {settings.name} is in {settings.tracking_uri}, but its bundle is not"
+        raise ModelNotFound(f"{where}: {error}") from error
     return Found(str(bundle), str(version.version))
 
 

@@ -83,9 +83,13 @@ class Registry:
     def fetched(self, version: Version) -> Iterator[Path]:
         """A copy of that version's bundle, which is gone when the block ends."""
         with tempfile.TemporaryDirectory(prefix="earful-model-") as folder:
-            bundle = download_artifacts(
-                run_id=version.run_id, artifact_path=BUNDLE, dst_path=folder, tracking_uri=self._uri
-            )
+            try:
+                bundle = download_artifacts(
+                    run_id=version.run_id, artifact_path=BUNDLE, dst_path=folder, tracking_uri=self._uri
+                )
+            except MlflowException as error:
+                where = f"version {version.version} of {self.name} is in {self._uri}, but its bundle is not"
+                raise ModelNotFound(f"{where}: {error}") from error
             try:
                 yield Path(bundle)
             except BundleError as error:  # named by what the person knows, and not by where it was copied to

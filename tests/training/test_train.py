@@ -167,18 +167,21 @@ def test_a_bundle_that_is_damaged_in_the_store_is_named_by_its_version(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     (tmp_path / "in.csv").write_text("text\nhello\n", encoding="utf-8")
     mlflow.set_tracking_uri(store)
-    with mlflow.start_run() as started:
+    folder = mlflow.create_experiment("damaged", artifact_location=(tmp_path / "artifacts").as_uri())
+    with mlflow.start_run(experiment_id=folder) as started:
         mlflow.log_artifacts(str(trained.bundle), "bundle")
         mlflow.log_text("{}", "bundle/policy.json")
     store_of = MlflowClient(store, store)
     store_of.create_registered_model("earful")
     store_of.create_model_version("earful", "runs:/unused", started.info.run_id)
-    for command in (("promote", "1"), ("score", tmp_path / "in.csv", tmp_path / "out.csv", "--model", "1")):
-        result = run(*command)
-        assert result.exit_code == 1
-        assert (
-            result.stderr == "error: version 1: policy.json is not the file that was exported; copy the bundle again\n"
-        )
+    commands = (("promote", "1"), ("score", tmp_path / "in.csv", tmp_path / "out.csv", "--model", "1"))
+    damaged = [run(*command) for command in commands]
+    shutil.rmtree(tmp_path / "artifacts")
+    gone = [run(*command) for command in commands]
+    assert [result.exit_code for result in (*damaged, *gone)] == [1] * 4
+    said = "error: version 1: policy.json is not the file that was exported; copy the bundle again\n"
+    assert [result.stderr for result in damaged] == [said, said]
+    assert all("but its bundle is not" in result.stderr for result in gone)
 
 
 @pytest.mark.parametrize("wanted", ["99", "nobody"])
