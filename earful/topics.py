@@ -134,10 +134,11 @@ class Topics:
         index, similarity = place(read_as(self.reading, embeddings), centres, self.catalogue.least)
         return [Nearest(topics[k], float(near)) if k >= 0 else None for k, near in zip(index, similarity, strict=True)]
 
-    def assign(self, embeddings: Floats, least: float) -> Ints:
+    def assign(self, embeddings: Floats) -> Ints:
         """The id of the topic of each of the encoder's embeddings (n, width), 0 for none."""
         centres, topics = self._active
-        return assign(embeddings, centres, np.array([topic.id for topic in topics], dtype=np.int64), least)
+        owners = np.array([topic.id for topic in topics], dtype=np.int64)
+        return assign(embeddings, centres, owners, self.catalogue.least_read)
 
     def files(self) -> dict[str, bytes]:
         """What is written into a bundle."""

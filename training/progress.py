@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 SILENT = Console(quiet=True)
+LINES = 20  # in a log, of a training that shows no bar there
 
 
 class Reporter:
@@ -56,6 +57,8 @@ class TrainingBar(TrainerCallback):
         """One optimiser step is done."""
         label = f"training, epoch {int(state.epoch or 0) + 1} of {int(args.num_train_epochs)}"
         self._bar.update(state.max_steps, state.global_step, label)
+        if not self._reporter.console.is_terminal and state.global_step % max(1, state.max_steps // LINES) == 0:
+            self._reporter.say(f"  step {state.global_step:,} of {state.max_steps:,}")
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl,

@@ -37,7 +37,7 @@ def carried(topics: Topics, texts: Sequence[str], answered: Floats, base_model: 
     """
     placed = features.embed(encoders.load(base_model), texts)
     seen = reading.fit(answered, placed)
-    without = float(np.mean(topics.assign(placed, topics.catalogue.least_read) == 0))
+    without = float(np.mean(topics.assign(placed) == 0))
     active = {topic.id for topic in topics.catalogue.active}
     centres = topics.centres[[int(owner) in active for owner in topics.owners]]
     least = topics.catalogue.least

@@ -24,33 +24,24 @@ EXAMPLE_CHARS = 300
 def build(known: Topics | None, matched: Matched, read: Messages, tagger: Tagger, found: Ints) -> Topics:
     """The topics that there are now, from where they lie and what belongs to them; `found` are BERTopic's clusters."""
     old = known.catalogue if known else Catalogue()
-    active = matched.active
-    order = {id: n for n, id in enumerate(active)}
+    order = {id: n for n, id in enumerate(matched.active)}
     index = np.array([order.get(int(id), -1) for id in matched.index], dtype=np.int64)
-    said = words.describe(read.own_texts, index, len(active)) if active else []
-    named = themes(matched, active, said)
+    said = words.describe(read.own_texts, index, len(order)) if order else []
+    headings = themes(matched, matched.active, said)
     belongs = matched.place(read.embeddings, matched.least)
-    categories, urgencies = _answers(read, tagger)
-    made = []
-    for n, id in enumerate(active):
-        members = np.flatnonzero(belongs == id)
-        before = old.find(id)
-        made.append(
-            Topic(
-                id=id,
-                label=before.label if before else said[n].label,
-                pinned=before.pinned if before else False,
-                keywords=said[n].keywords,
-                examples=_examples(read, matched, id),
-                theme=named[n],
-                size=len(members),
-                coherence=said[n].coherence,
-                tightness=matched.tightness(id, read.own_embeddings),
-                categories=_shares(categories[m] for m in members),
-                urgencies=_shares(urgencies[m] for m in members) if urgencies else {},
-                days=_days(read, members),
-            )
+    about = _About(read, tagger)
+    made = [
+        _named(old.find(id), said[n]).model_copy(
+            update={
+                "id": id,
+                "theme": headings[n],
+                "examples": _examples(read, matched, id),
+                "tightness": matched.tightness(id, read.own_embeddings),
+                **about.of(np.flatnonzero(belongs == id)),
+            }
         )
+        for id, n in order.items()
+    ]
     ended = [
         topic.model_copy(update={"state": "ended"}) if topic.state == "active" else topic
         for topic in old.topics
@@ -68,25 +59,39 @@ def build(known: Topics | None, matched: Matched, read: Messages, tagger: Tagger
     return Topics(catalogue, matched.centres, matched.owners, seen)
 
 
-def _answers(read: Messages, tagger: Tagger) -> tuple[list[str], list[str]]:
-    """What the model says of each message; no urgencies if it does not know them."""
-    policy, taxonomy = tagger.bundle.policy, tagger.bundle.taxonomy
-    best = policy.category_probabilities(read.answers.category).argmax(axis=1)
-    categories = [taxonomy.names[k] for k in best]
-    if read.answers.urgency is None:
-        return categories, []
-    decided = policy.urgency(read.answers.urgency, floors(taxonomy, read.examples))
-    return categories, [URGENCIES[level] for level in decided.level]
+def _named(before: Topic | None, said: Words) -> Topic:
+    """A topic under the name that it had, or the one that its messages give it; its words are today's."""
+    topic = before or Topic(id=1, label=said.label)
+    return topic.model_copy(update={"state": "active", "keywords": said.keywords, "coherence": said.coherence})
+
+
+class _About:
+    """What messages are about and when they came."""
+
+    def __init__(self, read: Messages, tagger: Tagger) -> None:
+        policy, taxonomy = tagger.bundle.policy, tagger.bundle.taxonomy
+        best = policy.category_probabilities(read.answers.category).argmax(axis=1)
+        self._categories = [taxonomy.names[k] for k in best]
+        self._urgencies: list[str] = []  # of a model that does not know them
+        if read.answers.urgency is not None:
+            decided = policy.urgency(read.answers.urgency, floors(taxonomy, read.examples))
+            self._urgencies = [URGENCIES[level] for level in decided.level]
+        self._moments = [example.feedback.created_at for example in read.examples]
+
+    def of(self, members: Ints) -> dict[str, object]:
+        """Size, shares and days of a topic's messages, by number."""
+        days = Counter(moment.date().isoformat() for n in members if (moment := self._moments[n]))
+        return {
+            "size": len(members),
+            "categories": _shares(self._categories[n] for n in members),
+            "urgencies": _shares(self._urgencies[n] for n in members) if self._urgencies else {},
+            "days": dict(sorted(days.items())),
+        }
 
 
 def _shares(values: Iterable[str]) -> dict[str, float]:
     counts = Counter(values)
     return {name: round(count / counts.total(), 4) for name, count in counts.most_common()}
-
-
-def _days(read: Messages, members: Ints) -> dict[str, int]:
-    moments = (read.examples[n].feedback.created_at for n in members)
-    return dict(sorted(Counter(moment.date().isoformat() for moment in moments if moment).items()))
 
 
 def _examples(read: Messages, matched: Matched, id: int) -> tuple[str, ...]:
@@ -144,7 +149,7 @@ def _metrics(
         "agreement_served": _served(matched, read),
     }
     if known is not None:
-        before = known.assign(read.own_embeddings, known.catalogue.least_read)
+        before = known.assign(read.own_embeddings)
         had = before > 0
         figures["kept"] = float(np.mean(matched.index[had] == before[had])) if had.any() else 1.0
     return {name: round(value, 4) for name, value in figures.items()}

@@ -24,7 +24,7 @@ def splitter(
         topics = models.topics_of(folder)
         topic = active(topics, id)
         read = messages.read(settings, tagger, reporter)
-    members = np.flatnonzero(topics.assign(read.own_embeddings, topics.catalogue.least_read) == id)
+    members = np.flatnonzero(topics.assign(read.own_embeddings) == id)
     if len(members) < centres.FEWEST:
         raise InputError(f"{len(members)} of these messages belong to topic {id}, too few to split it by")
     index = KMeans(2, n_init=10, random_state=settings.seed).fit_predict(read.own_embeddings[members])
