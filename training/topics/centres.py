@@ -10,8 +10,8 @@ from earful.topics import Floats, Ints, place, unit
 FEWEST = 20  # messages that clusters can be seen in at all
 GRAIN = 0.3  # the smallest cluster has this times the root of all messages: 7 of 500, 30 of 10,000, 95 of 100,000
 NONE = 0.1  # share of messages that belong to no topic: they are said to, rather than forced into one
-ROUNDS = 10  # of moving centres at most
-SETTLED = 0.002  # share of messages that change places in a round, below which they have
+ROUNDS = 100  # of moving centres at most
+SETTLED = 0.0005  # share of messages that change places in a round, below which they have
 
 
 class Clusters(NamedTuple):
