@@ -139,11 +139,12 @@ def split(
 
 
 def _catalogue(model: str) -> Catalogue:
+    from earful import bundle
     from earful.settings import RegistrySettings
     from training.topics import models
 
     with models.chosen(model, RegistrySettings()) as folder:
-        return models.topics_of(folder).catalogue
+        return models.topics_of(bundle.load(folder)).catalogue
 
 
 def _edit(model: str, out: Path, change: Callable[[Topics], Topics]) -> None:

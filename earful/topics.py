@@ -45,10 +45,10 @@ def event(kind: EventKind, topic: int, said: str, others: Sequence[int] = ()) ->
 class Topic(_Part):
     """One topic, as the last fit saw it.
 
-    `pinned`: a person named it, and no fit renames it. `state`: a fit ends a topic that nobody talks of any more, and
-    brings it back when they do; what a person retires stays so. `size`, `days` (messages by date) and the shares of
-    categories and urgencies are of the messages of that fit. `coherence` is the mean NPMI of its keywords there, from
-    -1 to 1; `tightness` the mean cosine between its messages and their centre.
+    `pinned`: a person named or split it, and no fit undoes that. `state`: a fit ends a topic that nobody talks of any
+    more, and brings it back when they do; what a person retires stays so. `size`, `days` (messages by date) and the
+    shares of categories and urgencies are of the messages of that fit. `coherence` is the mean NPMI of its keywords
+    there, from -1 to 1; `tightness` the mean cosine between its messages and their centre.
     """
 
     id: Annotated[int, Field(ge=1)]

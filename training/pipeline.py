@@ -273,8 +273,4 @@ def _register(settings: TrainSettings, run: tracking.Run, registry: Registry, re
     """Register the bundle as challenger; as champion too if there is none or the caller asked for it."""
     with reporter.bar("registering", None):
         version = run.bundle(settings.out)
-        registry.challenge(version)
-        promoted = settings.promote or registry.champion() is None
-        if promoted:
-            registry.promote(version)
-    return version, promoted
+        return version, registry.enter(version, settings.promote)

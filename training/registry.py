@@ -99,6 +99,13 @@ class Registry:
         """Mark a version as the one just trained."""
         self._client.set_registered_model_alias(self.name, CHALLENGER, version)
 
+    def enter(self, version: str, promoted: bool) -> bool:
+        """Make a new version challenger, and champion too if it is to be or there is none; whether it is."""
+        self.challenge(version)
+        if promoted := promoted or self.champion() is None:
+            self.promote(version)
+        return promoted
+
     def promote(self, wanted: str) -> Version:
         """Make a version champion, once its bundle has loaded and passed its smoke test. Raises `BundleError`."""
         version = self.find(wanted)

@@ -109,7 +109,7 @@ def _shown(text: str) -> str:
 
 def _answered(read: Messages) -> Floats:
     """Where the model itself says that the messages lie: what it goes by when it serves."""
-    assert read.answers.embedding is not None  # `pipeline.load` has seen to it
+    assert read.answers.embedding is not None  # `models.load` has seen to it
     return read.answers.embedding[read.own]
 
 

@@ -5,20 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 from bertopic import BERTopic
 from hdbscan import HDBSCAN
-from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import CountVectorizer
 from umap import UMAP
 
-from earful.topics import unit
+from earful.topics import Floats, Ints, unit
 from training.topics.centres import smallest
 
 MOST = 100_000  # messages that are clustered; of more, a sample, and the rest find their places by its centres
 NEIGHBOURS, DIMENSIONS, CORE = 15, 5, 5
-COMPONENTS = 50  # of the embeddings, in which neighbours are sought: three times as fast, and the same clusters
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+COMPONENTS = 50  # of the embeddings, in which neighbours are sought: fewer numbers to compare
 
 
 def found(texts: Sequence[str], embeddings: Floats, seed: int) -> tuple[BERTopic, Ints]:

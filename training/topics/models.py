@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earful import bundle as bundles
+from earful.bundle import Bundle
 from earful.errors import InputError
 from earful.settings import RegistrySettings
 from earful.tagger import Tagger
@@ -32,12 +33,12 @@ def edit(model: str, out: Path, change: Callable[[Topics], Topics], registry: Re
     store = Registry(registry)
     serves = not Path(model).is_dir() and CHAMPION in store.find(model).aliases
     with chosen(model, registry) as folder:
-        before = topics_of(folder)
+        before = topics_of(bundles.load(folder))
         after = change(before)
         bundles.write_with_topics(folder, after, out)
     with tracking.start(registry) as run:
         version = run.bundle(out)
-    is_champion = register(store, version, serves)
+    is_champion = store.enter(version, serves)
     return Edited(version, is_champion, after.catalogue.events[len(before.catalogue.events) :])
 
 
@@ -56,21 +57,12 @@ def load(folder: Path) -> Tagger:
     """The Tagger of a bundle that can know topics. Raises `InputError` of any other."""
     tagger = Tagger.load(folder)
     if "embedding" not in {output.name for output in tagger.bundle.session.get_outputs()}:
-        raise InputError(f"{folder}: was trained by an Earful without topics; train it again")
+        raise InputError("this model was trained by an Earful without topics; train it again")
     return tagger
 
 
-def topics_of(folder: Path) -> Topics:
-    """The topics of the bundle in `folder`. Raises `InputError` if it has none."""
-    topics = bundles.load(folder).topics
-    if topics is None:
+def topics_of(bundle: Bundle) -> Topics:
+    """The topics of a bundle. Raises `InputError` if it has none."""
+    if bundle.topics is None:
         raise InputError("this model knows no topics yet; `earful topics fit` finds them")
-    return topics
-
-
-def register(registry: Registry, version: str, promoted: bool) -> bool:
-    """Make a version challenger, and champion too if it is to be or there is none."""
-    registry.challenge(version)
-    if promoted := promoted or registry.champion() is None:
-        registry.promote(version)
-    return promoted
+    return bundle.topics

@@ -42,5 +42,5 @@ def fit(settings: TopicSettings, registry: RegistrySettings, reporter: Reporter)
     with tracking.start(registry) as run, reporter.bar("registering", None):
         run.topics(settings.model_dump(mode="json"), topics.catalogue.metrics, topics.page.decode())
         version = run.bundle(settings.out)
-    is_champion = models.register(Registry(registry), version, settings.promote or known is None)
+    is_champion = Registry(registry).enter(version, settings.promote or known is None)
     return FittedTopics(settings.out, version, is_champion, topics.catalogue, matched.events)

@@ -21,7 +21,7 @@ def splitter(
     """Read the messages that a topic is to be split by. Raises `InputError` if too few of them belong to it."""
     with models.chosen(settings.model, registry) as folder:
         tagger = models.load(folder)
-        topics = models.topics_of(folder)
+        topics = models.topics_of(tagger.bundle)
         topic = active(topics, id)
         read = messages.read(settings, tagger, reporter)
     members = np.flatnonzero(topics.assign(read.own_embeddings) == id)

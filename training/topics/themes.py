@@ -22,9 +22,6 @@ def themes(matched: Matched, topics: Sequence[int], said: Sequence[Words]) -> li
     headings = {}
     for group in set(groups.tolist()):
         largest = sorted(np.flatnonzero(groups == group).tolist(), key=lambda n: -sizes[n])
-        headings[group] = ", ".join(dict.fromkeys(word for n in largest for word in said[n].keywords[:1]))
-    return [_short(headings[group]) for group in groups.tolist()]
-
-
-def _short(heading: str) -> str:
-    return ", ".join(heading.split(", ")[:WORDS])
+        words = dict.fromkeys(word for n in largest for word in said[n].keywords[:1])
+        headings[group] = ", ".join(list(words)[:WORDS])
+    return [headings[group] for group in groups.tolist()]
