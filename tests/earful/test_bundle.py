@@ -30,6 +30,7 @@ from earful.tagger import Tagger
 from tests.conftest import Trained
 
 MADE = {"format", "files"}  # what `write` adds to a manifest
+CPUINFO = Path("/proc/cpuinfo")
 
 
 @pytest.fixture
@@ -84,6 +85,16 @@ def flipped(share: float) -> Callable[[bytes], bytes]:
 
 
 DAMAGE = [truncated, emptied, *(flipped(share) for share in (0.0, 0.1, 0.5, 0.9, 1.0))]
+
+
+@pytest.mark.skipif(not CPUINFO.is_file(), reason="only Linux lists the processor's instructions in a file")
+def test_products_of_int8_are_widened_only_where_the_processor_lacks_the_instruction(trained: Trained) -> None:
+    options = bundle.load(trained.bundle).session.get_session_options()
+    try:
+        widened = options.get_session_config_entry("session.x64quantprecision") == "1"
+    except RuntimeError:  # it was never set
+        widened = False
+    assert widened != bool(bundle.VNNI & set(CPUINFO.read_text().split()))
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
