@@ -27,13 +27,15 @@ def smallest(messages: int) -> int:
     return max(5, round(GRAIN * math.sqrt(messages)))
 
 
-def settled(embeddings: Floats, centres: Floats) -> Clusters:
+def settled(embeddings: Floats, centres: Floats, known: int = 0) -> Clusters:
     """Centres (clusters, width) moved until each is the mean of the messages that are nearest to it.
 
     Only so does a message get the same topic by itself as it got in the fit; and a fit of the same messages that starts
-    from these centres changes nothing. A centre that no message is near to stays where it is.
+    from these centres changes nothing. A centre that no message is near to stays where it is. The first `known` are
+    held half way back to where they were, so that a newcomer beside a topic does not push it aside.
     """
     index = np.full(len(embeddings), -1)
+    held = centres[:known]
     for _ in range(ROUNDS):
         near, similarity = place(embeddings, centres, -1.0)
         least = float(np.quantile(similarity, NONE))
@@ -41,6 +43,7 @@ def settled(embeddings: Floats, centres: Floats) -> Clusters:
         if np.mean(index != before) <= SETTLED:
             break
         centres = means(embeddings, index, centres)
+        centres[:known] = unit(centres[:known] + held)
     return Clusters(centres, index, least)
 
 

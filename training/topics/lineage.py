@@ -132,9 +132,8 @@ def match(known: Topics | None, clusters: Ints, embeddings: Floats) -> Matched:
         _consider(draft, np.flatnonzero(clusters == k), before, embeddings)
     _merge(draft)
     found = _settle(draft, embeddings)
-    while small := _small(found, len(embeddings)):
-        for id in small:
-            draft.close(id, "ended", f"hardly a message speaks of {draft.label(id)} any more")
+    while gone := _small(found, len(embeddings)) or _taken(found, before):
+        draft.close(gone, "ended", f"hardly a message speaks of {draft.label(gone)} any more")
         found = _settle(draft, embeddings)
     return found
 
@@ -209,7 +208,8 @@ def _settle(draft: Draft, embeddings: Floats) -> Matched:
     open_ = draft.open
     index, least = np.zeros(len(embeddings), dtype=np.int64), 1.0
     if open_:
-        found = settled(embeddings, np.stack([draft.centres[n] for n in open_]))
+        known = sum(draft.known.find(draft.owners[n]) is not None for n in open_)  # the first: new ones are added last
+        found = settled(embeddings, np.stack([draft.centres[n] for n in open_]), known)
         for n, centre in zip(open_, found.centres, strict=True):
             draft.centres[n] = centre
         least = found.least
@@ -221,8 +221,16 @@ def _settle(draft: Draft, embeddings: Floats) -> Matched:
     )
 
 
-def _small(found: Matched, messages: int) -> list[int]:
-    """The topic with fewest messages, if they are too few; one at a time, since its messages then join others."""
+def _small(found: Matched, messages: int) -> int:
+    """The topic with fewest messages, if they are too few, 0 if none has; one at a time, since others get them then."""
     counts = {int(id): int(np.sum(found.index == id)) for id in set(found.owners.tolist()) - found.closed}
     least = min(counts, key=lambda id: (counts[id], -id), default=0)
-    return [least] if counts and counts[least] < max(2, END * smallest(messages)) else []
+    return least if counts and counts[least] < max(2, END * smallest(messages)) else 0
+
+
+def _taken(found: Matched, before: Ints) -> int:
+    """The new topic most of whose messages would be taken from known ones, if one is: that is none of its own."""
+    new = [one.topic for one in found.events if one.kind == "new"]
+    shares = {id: float(np.mean(before[found.index == id] > 0)) for id in new}
+    most = max(shares, key=lambda id: (shares[id], id), default=0)
+    return most if new and shares[most] >= EXPLAINED else 0

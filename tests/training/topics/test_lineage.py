@@ -95,6 +95,23 @@ def test_what_was_not_there_before_is_a_new_topic_and_the_others_keep_their_ids(
     assert ids(after, parts) == [1, 2, 3, 4]
 
 
+def test_messages_at_the_edge_of_a_topic_are_no_new_one_that_takes_its_others() -> None:
+    embeddings, parts = stack(cloud(0, 120, WIDE), cloud(1, 120, WIDE))
+    before = lineage.match(None, parts, embeddings)
+    edge = np.where((before.index == 0) & (parts == 0), 0, -1)
+    after = lineage.match(known(before, embeddings), edge, embeddings)
+    assert kinds(after) == []
+    assert (after.index == before.index).all()
+
+
+def test_the_neighbour_of_a_retired_topic_keeps_its_messages() -> None:
+    embeddings, parts = stack(cloud(0, 120, 0.2), cloud(0, 120, 0.2, beside=1), cloud(2, 120, 0.2))
+    before = known(lineage.match(None, parts, embeddings), embeddings)
+    after = lineage.match(edits.retire(before, 2), parts, embeddings)
+    others = np.isin(before.assign(embeddings), [1, 3])
+    assert (after.index[others] == before.assign(embeddings)[others]).all()
+
+
 def test_a_topic_that_nobody_talks_of_ends_and_comes_back_under_its_id(three: tuple[Floats, Ints]) -> None:
     before = lineage.match(None, three[1], three[0])
     embeddings, parts = stack(cloud(0, 200), cloud(1, 200))
