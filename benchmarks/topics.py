@@ -27,7 +27,8 @@ from sklearn.decomposition import NMF, LatentDirichletAllocation
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from umap import UMAP
 
-from earful.topics import Ints, Topics
+from earful.topics import Topics
+from earful.vectors import Ints
 from training.progress import Reporter
 from training.settings import Columns
 from training.topics import catalogue, clusters, lineage, messages, models

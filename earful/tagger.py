@@ -1,6 +1,6 @@
 """The Tagger: feedback in, tags out. Evaluation, `/classify` and `score` all go through this one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,13 +16,14 @@ from earful.policy import UrgencyDecisions
 from earful.tags import Alternative, CategoryTag, ModelRef, PresentCategory, Route, Tags, TopicTag, UrgencyTag
 from earful.taxonomy import URGENCIES, Rule, floor
 from earful.text import Windower, normalise
+from earful.vectors import Floats
 
 BATCH_TOKENS = 4096  # padded tokens in one inference: enough to fill two cores, few enough to stay in cache
 BATCH_WINDOWS = 64
 ALTERNATIVES = 3
 SMOKE_TOLERANCE = 0.1  # int8 kernels differ between processors by a few hundredths of probability
 
-Floats = NDArray[np.float32]
+Hearer = Callable[[Sequence[Feedback], Floats], None]
 
 
 class Logits(NamedTuple):
@@ -87,13 +88,15 @@ class Tagger:
                     f"{expected.confidence:.2f}, and is with {found:.2f}"
                 )
 
-    def tag(self, items: Sequence[Feedback]) -> list[Tags]:
-        """Tags for each feedback, in order."""
+    def tag(self, items: Sequence[Feedback], hear: Hearer | None = None) -> list[Tags]:
+        """Tags for each feedback, in order; `hear` is told where the model says that they lie, if it does."""
         if not items:
             return []
         policy = self.bundle.policy
         texts = [normalise(item.text) for item in items]
         logits = self._logits(texts)
+        if hear is not None and logits.embedding is not None:
+            hear(items, logits.embedding)
         categories = policy.category_probabilities(logits.category)
         rules = [self.bundle.taxonomy.reasons(text) for text in texts]
         floors = [floor(reasons) for reasons in rules]

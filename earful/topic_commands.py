@@ -1,5 +1,6 @@
 """`earful topics`: find topics, look at them, and say what they are called. Reaches for training, lazily."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -138,6 +139,28 @@ def split(
         _edit(model, out, splits.splitter(settings, id, RegistrySettings(), Reporter(messages)))
 
 
+@app.command()
+def add(
+    label: Annotated[str, typer.Argument(help="What the topic is called.")],
+    data: Files,
+    text_column: Text = "text",
+    encoding: Encoding = None,
+    model: Model = "champion",
+    out: Out = OUT,
+    as_json: Json = False,
+) -> None:
+    """Make a topic of the messages of --data, such as a few that you have seen of something new."""
+    with explained():
+        from earful.settings import RegistrySettings
+        from training.settings import Columns
+        from training.topics import additions
+        from training.topics.settings import TopicSettings
+
+        columns = Columns(category="", **given_options(text=text_column))
+        settings = TopicSettings(data=tuple(data), columns=columns, model=model, **given_options(encoding=encoding))
+        _edit(model, out, additions.adder(settings, label, RegistrySettings()), as_json)
+
+
 def _catalogue(model: str) -> Catalogue:
     from earful import bundle
     from earful.settings import RegistrySettings
@@ -147,12 +170,16 @@ def _catalogue(model: str) -> Catalogue:
         return models.topics_of(bundle.load(folder)).catalogue
 
 
-def _edit(model: str, out: Path, change: Callable[[Topics], Topics]) -> None:
+def _edit(model: str, out: Path, change: Callable[[Topics], Topics], as_json: bool = False) -> None:
     from earful.settings import RegistrySettings
     from training.topics import models
 
     with tidy_when_stopped():
         edited = models.edit(model, out, change, RegistrySettings())
+    if as_json:
+        events = [event.model_dump(mode="json") for event in edited.events]
+        typer.echo(json.dumps({"version": edited.version, "champion": edited.is_champion, "events": events}))
+        return
     for event in edited.events:
         typer.echo(f"topic {event.topic}: {event.said}")
     typer.echo(f"version {edited.version} has it{', and is champion' if edited.is_champion else ''}")

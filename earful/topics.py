@@ -14,11 +14,11 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from earful.errors import BundleError
+from earful.past import Past
+from earful.vectors import Floats, Ints, unit
 
 TOPICS, CENTRES, PAGE = "topics.json", "topics.safetensors", "topics.html"
 FILES = (TOPICS, CENTRES, PAGE)  # of a bundle that has topics
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 EventKind = Literal["new", "split", "merged", "ended", "returned", "renamed", "retired"]
 
 
@@ -111,7 +111,7 @@ class Topics:
 
     A topic that others were merged into has their centres beside its own; one that is no longer active keeps its own.
     `reading` (width + 1, width), its shift last, maps the model's embeddings to those of the encoder, among which the
-    centres lie. `page` is the document that shows them, as HTML.
+    centres lie. `page` is the document that shows them, as HTML. `past` is where the messages of the last fit lay.
     """
 
     catalogue: Catalogue
@@ -119,6 +119,7 @@ class Topics:
     owners: Ints
     reading: Floats
     page: bytes = b""
+    past: Past | None = None
 
     @cached_property
     def _active(self) -> tuple[Floats, list[Topic]]:
@@ -142,14 +143,12 @@ class Topics:
 
     def files(self) -> dict[str, bytes]:
         """What is written into a bundle."""
-        arrays: dict[str, NDArray[Any]] = {
-            "centres": np.ascontiguousarray(self.centres),
-            "owners": self.owners,
-            "reading": np.ascontiguousarray(self.reading),
-        }
+        arrays: dict[str, NDArray[Any]] = {"centres": self.centres, "owners": self.owners, "reading": self.reading}
+        if self.past is not None:
+            arrays |= self.past.arrays()
         return {
             TOPICS: (self.catalogue.model_dump_json(indent=1) + "\n").encode(),
-            CENTRES: save_arrays(arrays),
+            CENTRES: save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}),
             PAGE: self.page,
         }
 
@@ -161,6 +160,7 @@ def read(files: Mapping[str, bytes]) -> Topics:
         arrays = load_arrays(files[CENTRES])
         centres, reading = (arrays[name].astype(np.float32) for name in ("centres", "reading"))
         owners = arrays["owners"].astype(np.int64)
+        past = Past.read(arrays, len(reading))
         page = files[PAGE]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
@@ -175,7 +175,7 @@ def read(files: Mapping[str, bytes]) -> Topics:
         raise BundleError(f"{CENTRES}: does not say how a text is placed among the centres")
     if len(known) != len(catalogue.topics) or not set(owners.tolist()) <= known:
         raise BundleError(f"{TOPICS}: has a topic twice, or not all that {CENTRES} has a centre of")
-    return Topics(catalogue, centres, owners, reading, page)
+    return Topics(catalogue, centres, owners, reading, page, past)
 
 
 def read_as(reading: Floats, embeddings: Floats) -> Floats:
@@ -198,10 +198,3 @@ def place(embeddings: Floats, centres: Floats, least: float) -> tuple[Ints, Floa
     index = similarity.argmax(axis=1)
     best = np.take_along_axis(similarity, index[:, None], axis=1)[:, 0]
     return np.where(best >= least, index, -1), best
-
-
-def unit(vectors: Floats) -> Floats:
-    """Vectors (n, width) at length 1; one of length 0 stays."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Floats = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return scaled

@@ -1,5 +1,6 @@
 """What the service is sent and answers, beyond `Feedback` and `Tags` themselves."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,6 +48,43 @@ class TopicDetail(Topic):
     """A topic with what became of it, oldest first."""
 
     lineage: list[Event]
+
+
+class CandidateInfo(BaseModel):
+    """What may become a topic: how many messages so far, from when to when, and the last of them, redacted.
+
+    `times` as many lay together, when it was found, as among the messages that topics were fitted to.
+    """
+
+    id: int
+    size: int
+    times: float
+    since: datetime
+    until: datetime
+    examples: list[str]
+
+
+class CandidateList(BaseModel):
+    """Candidates, the latest first."""
+
+    candidates: list[CandidateInfo]
+
+
+class NewTopic(BaseModel):
+    """What a candidate is to be called."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class AcceptedTopic(BaseModel):
+    """The topic that was made, the version of the model that has it, and whether that one is champion."""
+
+    topic: int
+    label: str
+    version: str | None
+    champion: bool
 
 
 class Problem(BaseModel):

@@ -9,9 +9,10 @@ from starlette.exceptions import HTTPException
 
 from earful import explain as evidence
 from earful import feedback
+from earful.emerging import Watch
 from earful.errors import FeedbackError
 from earful.feedback import Feedback
-from earful.tagger import Tagger
+from earful.tagger import Hearer, Tagger
 from earful.tags import Tags
 from serving.routes.parameters import no_strangers
 from serving.schemas import BatchItem, BatchRequest, BatchResponse, ItemError, Problem
@@ -33,6 +34,11 @@ def _settings(request: Request) -> ServeSettings:
     return settings
 
 
+def _hearer(request: Request) -> Hearer | None:
+    watch: Watch | None = request.app.state.watch
+    return watch.hear if watch is not None else None
+
+
 async def _answer(request: Request, limiter: CapacityLimiter, work: Callable[..., Made], *given: Any) -> Made | None:
     """Work in a thread, when there is room for it; None if the caller has gone by then."""
     async with limiter:
@@ -47,19 +53,20 @@ async def classify(
     item: Feedback,
     tagger: Annotated[Tagger, Depends(_tagger)],
     settings: Annotated[ServeSettings, Depends(_settings)],
+    hear: Annotated[Hearer | None, Depends(_hearer)],
     explain: Annotated[bool, Query(description="Say which spans of the text carried the answer.")] = False,
 ) -> Tags:
     """Tag one feedback."""
     if explain and len(item.text) > settings.max_explain_chars:
         raise HTTPException(413, f"texts of at most {settings.max_explain_chars:,} characters are explained")
-    tags = await _answer(request, request.app.state.singles, _tag_one, tagger, item, explain)
+    tags = await _answer(request, request.app.state.singles, _tag_one, tagger, item, explain, hear)
     if tags is None:
         raise HTTPException(503, "the caller has gone")  # which nobody reads
     return tags
 
 
-def _tag_one(tagger: Tagger, item: Feedback, explain: bool) -> Tags:
-    tags = tagger.tag([item])[0]
+def _tag_one(tagger: Tagger, item: Feedback, explain: bool, hear: Hearer | None) -> Tags:
+    tags = tagger.tag([item], hear)[0]
     return evidence.explain(tagger, item, tags) if explain else tags
 
 
@@ -69,6 +76,7 @@ async def classify_batch(
     batch: BatchRequest,
     tagger: Annotated[Tagger, Depends(_tagger)],
     settings: Annotated[ServeSettings, Depends(_settings)],
+    hear: Annotated[Hearer | None, Depends(_hearer)],
 ) -> BatchResponse:
     """Tag many feedbacks; the answer has a result or an error for each, in order."""
     if len(batch.items) > settings.max_batch:
@@ -81,7 +89,7 @@ async def classify_batch(
         )
     answers: list[BatchItem] = []
     for chunk in _chunks(batch.items):
-        found = await _answer(request, request.app.state.batches, _tag_all, tagger, chunk)
+        found = await _answer(request, request.app.state.batches, _tag_all, tagger, chunk, hear)
         if found is None:  # nobody is waiting any more
             break
         answers += found
@@ -107,9 +115,9 @@ def _chunks(items: Sequence[Any]) -> Iterator[list[Any]]:
         yield chunk
 
 
-def _tag_all(tagger: Tagger, items: Sequence[Any]) -> list[BatchItem]:
+def _tag_all(tagger: Tagger, items: Sequence[Any], hear: Hearer | None) -> list[BatchItem]:
     parsed = [_parse(item) for item in items]
-    tags = iter(tagger.tag([item for item in parsed if isinstance(item, Feedback)]))
+    tags = iter(tagger.tag([item for item in parsed if isinstance(item, Feedback)], hear))
     return [BatchItem(tags=next(tags)) if isinstance(item, Feedback) else BatchItem(error=item) for item in parsed]
 
 

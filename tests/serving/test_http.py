@@ -336,7 +336,13 @@ def test_taxonomy_is_that_of_the_file_trained_with(client: TestClient) -> None:
 def test_openapi_describes_every_endpoint(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     tagging, about = {"/classify", "/classify/batch"}, {"/healthz", "/readyz", "/model", "/taxonomy"}
-    assert paths.keys() == tagging | about | {"/topics", "/topics/{id}", "/topics/map"}
+    assert paths.keys() == tagging | about | {
+        "/topics",
+        "/topics/{id}",
+        "/topics/map",
+        "/topics/candidates",
+        "/topics/candidates/{id}",
+    }
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)  # surrogates too
@@ -390,10 +396,10 @@ def test_batches_wait_for_their_turn_so_that_memory_stays_bounded(tagger: Tagger
     now = Counter[str]()
     tag = Tagger.tag
 
-    def counted(self: Tagger, items: Any) -> Any:
+    def counted(self: Tagger, items: Any, hear: Any) -> Any:
         now["tagging"] += 1
         at_once.append(now["tagging"])
-        found = tag(self, items)
+        found = tag(self, items, hear)
         now["tagging"] -= 1
         return found
 
@@ -415,9 +421,9 @@ def test_what_nobody_waits_for_is_not_tagged(tagger: Tagger, monkeypatch: Any, p
     tagged: list[int] = []
     tag = Tagger.tag
 
-    def counted(self: Tagger, items: Any) -> Any:
+    def counted(self: Tagger, items: Any, hear: Any) -> Any:
         tagged.append(len(items))
-        return tag(self, items)
+        return tag(self, items, hear)
 
     monkeypatch.setattr(Tagger, "tag", counted)
     item = {"text": "It broke. " * 5000}

@@ -7,7 +7,8 @@ import numpy as np
 
 from earful import bundle as bundles
 from earful.errors import BundleError
-from earful.topics import Floats, Topics, place, read_as
+from earful.topics import Topics, place, read_as
+from earful.vectors import Floats
 from training import encoders, features
 from training.progress import Reporter
 from training.registry import CHAMPION, Registry

@@ -3,12 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import datafog
 import numpy as np
 
+from earful.past import Past
+from earful.redact import shown
 from earful.tagger import Tagger
 from earful.taxonomy import URGENCIES
-from earful.topics import Catalogue, Floats, Ints, Topic, Topics, place, read_as
+from earful.topics import Catalogue, Topic, Topics, place, read_as
+from earful.vectors import Floats, Ints
 from training.evaluate import floors
 from training.topics import reading, words
 from training.topics.centres import NONE
@@ -18,7 +20,6 @@ from training.topics.themes import themes
 from training.topics.words import Words
 
 EXAMPLES = 3
-EXAMPLE_CHARS = 300
 
 
 def build(known: Topics | None, matched: Matched, read: Messages, tagger: Tagger, found: Ints) -> Topics:
@@ -56,7 +57,7 @@ def build(known: Topics | None, matched: Matched, read: Messages, tagger: Tagger
         least_read=matched.least,
         metrics=_metrics(known, matched, read, said, found),
     )
-    return Topics(catalogue, matched.centres, matched.owners, seen)
+    return Topics(catalogue, matched.centres, matched.owners, seen, past=Past.of(read_as(seen, answered)))
 
 
 def _named(before: Topic | None, said: Words) -> Topic:
@@ -99,12 +100,7 @@ def _examples(read: Messages, matched: Matched, id: int) -> tuple[str, ...]:
     members = np.flatnonzero(matched.index == id)
     nearest = members[np.argsort(-matched.similarity(id, read.own_embeddings[members]))[:EXAMPLES]]
     texts = (read.examples[int(read.own[n])].feedback.text for n in nearest)
-    return tuple(_shown(text) for text in texts)
-
-
-def _shown(text: str) -> str:
-    plain = " ".join(datafog.sanitize(text, engine="regex").split())
-    return plain if len(plain) <= EXAMPLE_CHARS else plain[: EXAMPLE_CHARS - 1] + "…"
+    return tuple(map(shown, texts))
 
 
 def _answered(read: Messages) -> Floats:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from earful.topics import Floats, Ints, place, unit
+from earful.topics import place
+from earful.vectors import Floats, Ints, unit
 
 FEWEST = 20  # messages that clusters can be seen in at all
 GRAIN = 0.3  # the smallest cluster has this times the root of all messages: 7 of 500, 30 of 10,000, 95 of 100,000

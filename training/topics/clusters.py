@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import CountVectorizer
 from umap import UMAP
 
-from earful.topics import Floats, Ints, unit
+from earful.vectors import Floats, Ints, unit
 from training.topics.centres import smallest
 
 MOST = 100_000  # messages that are clustered; of more, a sample, and the rest find their places by its centres

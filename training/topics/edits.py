@@ -13,11 +13,7 @@ LONGEST_LABEL = 80  # characters
 
 def rename(topics: Topics, id: int, label: str) -> Topics:
     """Call a topic something else, for good."""
-    topic, label = active(topics, id), " ".join(label.split())
-    if not 0 < len(label) <= LONGEST_LABEL:
-        raise InputError(f"a label has 1 to {LONGEST_LABEL} characters; this one has {len(label)}")
-    if (other := next((one for one in topics.catalogue.active if one.label == label), None)) and other.id != id:
-        raise InputError(f"topic {other.id} is called “{label}” already; merge the two, or choose another name")
+    topic, label = active(topics, id), new_label(topics, label, id)
     said = event("renamed", id, f"from “{topic.label}” to “{label}”")
     return changed(topics, [topic.model_copy(update={"label": label, "pinned": True})], [said])
 
@@ -38,6 +34,16 @@ def retire(topics: Topics, id: int) -> Topics:
     topic = active(topics, id)
     said = event("retired", id, f"“{topic.label}” was retired")
     return changed(topics, [topic.model_copy(update={"state": "retired"})], [said])
+
+
+def new_label(topics: Topics, label: str, id: int | None = None) -> str:
+    """The label without needless space. Raises `InputError` if it cannot be one, or a topic other than `id` has it."""
+    label = " ".join(label.split())
+    if not 0 < len(label) <= LONGEST_LABEL:
+        raise InputError(f"a label has 1 to {LONGEST_LABEL} characters; this one has {len(label)}")
+    if (other := next((one for one in topics.catalogue.active if one.label == label), None)) and other.id != id:
+        raise InputError(f"topic {other.id} is called “{label}” already; merge the two, or choose another name")
+    return label
 
 
 def active(topics: Topics, id: int) -> Topic:

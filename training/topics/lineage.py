@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from earful.topics import Catalogue, Event, EventKind, Floats, Ints, Topics, assign, event, unit
+from earful.topics import Catalogue, Event, EventKind, Topics, assign, event
+from earful.vectors import Floats, Ints, unit
 from training.topics.centres import settled, smallest
 
 EXPLAINED = 0.5  # share of a cluster's messages that belong to known topics, from which it is none of its own

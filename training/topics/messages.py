@@ -9,7 +9,7 @@ import numpy as np
 
 from earful.errors import InputError
 from earful.tagger import Logits, Tagger
-from earful.topics import Floats, Ints
+from earful.vectors import Floats, Ints
 from training import corpus, encoders, evaluate, features, sources
 from training.progress import Reporter
 from training.sources import Example

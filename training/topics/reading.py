@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.linalg import solve
 
-from earful.topics import Floats, unit
+from earful.vectors import Floats, unit
 
 STRENGTH = 1.0  # of the penalty on leaving the model's answer as it is
 ENOUGH = 20_000  # messages to fit it on

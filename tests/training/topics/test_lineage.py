@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from earful.errors import InputError
-from earful.topics import Catalogue, Floats, Ints, Topic, Topics, unit
+from earful.topics import Catalogue, Topic, Topics
+from earful.vectors import Floats, Ints, unit
 from training.topics import edits, lineage
 from training.topics.lineage import Matched
 
