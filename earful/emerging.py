@@ -4,8 +4,9 @@ A message that speaks of something new seldom lies far from every topic; what gi
 appears where the last messages lie much closer together than those of the fit did (docs/experiments.md).
 """
 
-from collections import deque
-from collections.abc import Sequence
+import re
+from collections import Counter, deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import Lock
@@ -23,6 +24,7 @@ FEWEST, TIMES = 16, 5.0  # neighbours that make a candidate, and times as many a
 SAME_TEXT = 0.95  # cosine from which a message only repeats another
 SAME = 0.4  # cosine of two candidates' middles from which they are one
 MOST = 100  # candidates that are kept: the latest
+KEYWORDS, WORD = 8, re.compile(r"(?<!@)\b[^\W\d_]{3,}")
 KEPT, KEPT_CHARS = 200, 2000  # messages of a candidate that are kept, the latest, and as much of each
 
 
@@ -70,6 +72,13 @@ class Watch:
         """Those that there are, the latest first."""
         with self._lock:
             return [replace(one, messages=one.messages.copy()) for one in reversed(self._found.values())]
+
+    def keywords(self, candidates: Sequence[Candidate]) -> list[list[str]]:
+        """For each candidate the words that more of its messages have than of the last ones, by the difference."""
+        with self._lock:
+            last = tuple(self._messages)
+        usual = _shares(last)
+        return [_telling(candidate.messages, usual) for candidate in candidates]
 
     def dismiss(self, id: int) -> None:
         """Forget a candidate; none like it appears again."""
@@ -122,3 +131,14 @@ class Watch:
         since = min(one.moment for one in messages)
         self._found[id] = Candidate(id, len(messages), round(times, 1), since, messages)
         self._found.pop(id - MOST, None)
+
+
+def _shares(messages: Collection[Heard]) -> Counter[str]:
+    """Each word's share of messages."""
+    counts = Counter(word for message in messages for word in set(WORD.findall(message.text.lower())))
+    return Counter({word: count / len(messages) for word, count in counts.items()})
+
+
+def _telling(messages: Collection[Heard], usual: Counter[str]) -> list[str]:
+    more = {word: share - usual[word] for word, share in _shares(messages).items() if share > usual[word]}
+    return sorted(more, key=lambda word: -more[word])[:KEYWORDS]

@@ -38,7 +38,8 @@ def accept(candidate: Candidate, label: str, tagger: Tagger, settings: ServeSett
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if asked.returncode:
-            raise InputError(asked.stderr.strip().splitlines()[-1] if asked.stderr.strip() else "it could not be made")
+            said = asked.stderr.strip().splitlines() or ["the topic could not be made"]
+            raise InputError(said[-1].removeprefix("error: "))
         made = json.loads(asked.stdout.splitlines()[-1])
         return Accepted(
             Tagger.load(bundle, made["version"], settings.threads), made["events"][-1]["topic"], made["champion"]

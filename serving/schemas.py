@@ -61,6 +61,7 @@ class CandidateInfo(BaseModel):
     times: float
     since: datetime
     until: datetime
+    keywords: list[str]
     examples: list[str]
 
 

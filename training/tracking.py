@@ -99,6 +99,10 @@ class Run:
         mlflow.log_metrics(dict(metrics))
         mlflow.log_text(page, "topics/topics.html")
 
+    def metrics(self, figures: Mapping[str, float]) -> None:
+        """The figures of a model that was trained before, and is another version now."""
+        mlflow.log_metrics(dict(figures))
+
     def figures(self, drawn: Mapping[str, Any]) -> None:
         """Plots, by file name."""
         for name, figure in drawn.items():

@@ -39,21 +39,23 @@ def _candidate(watch: Annotated[Watch, Depends(_watch)], id: Annotated[int, Path
     return found
 
 
-def _info(candidate: Candidate) -> CandidateInfo:
+def _info(candidate: Candidate, keywords: list[str]) -> CandidateInfo:
     return CandidateInfo(
         id=candidate.id,
         size=candidate.size,
         times=candidate.times,
         since=candidate.since,
         until=candidate.until,
+        keywords=keywords,
         examples=[shown(message.text) for message in list(candidate.messages)[-SHOWN:]],
     )
 
 
 @router.get("")
-async def candidates(watch: Annotated[Watch, Depends(_watch)]) -> CandidateList:
+def candidates(watch: Annotated[Watch, Depends(_watch)]) -> CandidateList:
     """What many of the last messages say that few of the fit did, the latest first."""
-    return CandidateList(candidates=[_info(one) for one in watch.candidates])
+    found = watch.candidates
+    return CandidateList(candidates=list(map(_info, found, watch.keywords(found))))
 
 
 @router.post("/{id}", status_code=201, responses={409: {"model": Problem}})

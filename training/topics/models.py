@@ -35,8 +35,9 @@ def edit(model: str, out: Path, change: Callable[[Topics], Topics], registry: Re
     with chosen(model, registry) as folder:
         before = topics_of(bundles.load(folder))
         after = change(before)
-        bundles.write_with_topics(folder, after, out)
+        manifest = bundles.write_with_topics(folder, after, out)
     with tracking.start(registry) as run:
+        run.metrics(manifest.metrics)
         version = run.bundle(out)
     is_champion = store.enter(version, serves)
     return Edited(version, is_champion, after.catalogue.events[len(before.catalogue.events) :])

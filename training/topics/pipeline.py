@@ -38,8 +38,9 @@ def fit(settings: TopicSettings, registry: RegistrySettings, reporter: Reporter)
             topics = catalogue.build(known, matched, read, tagger, found)
         with reporter.bar("drawing", None):
             topics = replace(topics, page=charts.page(model, topics, matched, read).encode())
-        bundles.write_with_topics(folder, topics, settings.out)
+        manifest = bundles.write_with_topics(folder, topics, settings.out)
     with tracking.start(registry) as run, reporter.bar("registering", None):
+        run.metrics(manifest.metrics)
         run.topics(settings.model_dump(mode="json"), topics.catalogue.metrics, topics.page.decode())
         version = run.bundle(settings.out)
     is_champion = Registry(registry).enter(version, settings.promote or known is None)

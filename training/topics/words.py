@@ -19,7 +19,7 @@ COHERENCE = 1.0  # weight of the words' being said together, beside their being 
 PHRASE = (2, 4)  # words in a label
 SAMPLE = 500  # messages of a topic that its label is looked for in, and as many of all others
 BEGINNING = 500  # characters of each that are read for it
-WORD = r"(?u)\b[^\W\d_]{2,}(?:['’][^\W\d_]+)?\b"  # letters, not numbers; "didn't" is one
+WORD = r"(?u)(?<!@)\b[^\W\d_]{2,}(?:['’][^\W\d_]+)?\b"  # letters, not numbers nor @whom; "didn't" is one
 STOP = ENGLISH_STOP_WORDS | {
     "don't", "didn't", "doesn't", "can't", "couldn't", "won't", "wouldn't", "isn't", "wasn't", "aren't", "haven't",
     "hasn't", "i'm", "i've", "i'll", "i'd", "it's", "that's", "you're", "you've", "they're", "there's", "what's",

@@ -1,4 +1,4 @@
-"""What customers have begun to talk about since topics were fitted, through HTTP, up to the topic that a person accepts."""
+"""What customers have begun to talk about since topics were fitted, up to the topic that a person accepts."""
 
 import json
 from collections.abc import Iterator
@@ -75,6 +75,7 @@ def test_what_nobody_spoke_of_before_is_a_candidate_and_becomes_a_topic(trained:
     assert found["size"] >= 16
     assert found["times"] >= 5
     assert found["since"] <= found["until"]
+    assert "drone" in found["keywords"][:2]
     assert all("drone" in text.lower() for text in found["examples"])
     before = client.get("/model").json()
     made = client.post(f"/topics/candidates/{found['id']}", json={"label": "Drones"})
