@@ -15,6 +15,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from sklearn.decomposition import NMF, LatentDirichletAllocation
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from umap import UMAP
 
+from earful.emerging import Watch
+from earful.tagger import Tagger
 from earful.topics import Topics
 from earful.vectors import Ints
 from training.progress import Reporter
@@ -73,6 +76,7 @@ def main() -> None:
         assigned.append(_plain(read, seed, len(words), rows, assigned))
     _print(rows, console)
     _speed(read, topics, console)
+    _cost(read, topics, tagger, console)
 
 
 def _plain(read: Messages, seed: int, topics: int, rows: dict[str, list[Figures]], before: Sequence[Ints]) -> Ints:
@@ -157,6 +161,23 @@ def _speed(read: Messages, topics: Topics, console: Console) -> None:
         f"{ASSIGNED:,} messages: {1000 * np.median(ours[1:]):.1f} ms; "
         f"BERTopic.transform {1000 * np.median(theirs[1:]):.0f} ms, {ratio:.0f} times"
     )
+
+
+def _cost(read: Messages, topics: Topics, tagger: Tagger, console: Console) -> None:
+    """A message at a time, with topics and watched for new ones, beside the same model without."""
+    assert topics.past is not None
+    plain, knowing = (Tagger(replace(tagger.bundle, topics=known)) for known in (None, topics))
+    watch = Watch(topics.past, topics.reading)
+    items = [example.feedback for example in read.examples]
+    knowing.tag(items[:ASSIGNED], watch.hear)
+    ratios = []
+    for item in items[ASSIGNED : 2 * ASSIGNED]:
+        begun = time.perf_counter()
+        plain.tag([item])
+        between = time.perf_counter()
+        knowing.tag([item], watch.hear)
+        ratios.append((time.perf_counter() - between) / (between - begun))
+    console.print(f"a message takes {np.median(ratios):.2f} of its time without topics")
 
 
 if __name__ == "__main__":

@@ -239,7 +239,15 @@ def write_with_topics(source: Path, topics: Topics, folder: Path) -> Manifest:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises `InputError` if `folder` holds something that is not a bundle, so that nothing of a user's is replaced."""
+    """Raises `InputError` if `folder` holds something that is not a bundle, or no bundle can be written there.
+
+    Nothing of a user's is replaced, and nobody waits for a training that cannot be kept.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent).cleanup()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}; choose another --out") from error
     if folder.exists() and not _holds_bundle(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists and is not a bundle; choose another --out")
 

@@ -148,7 +148,11 @@ def audit(found: "Audit", as_json: bool) -> None:
     pairs = Table("category", "and", "rows that seem meant for the other", title="categories that are confused")
     for overlap in found.overlaps:
         pairs.add_row(overlap.first, overlap.second, f"{overlap.share:.2%}")
-    console.print(pairs)
+    if found.overlaps:
+        console.print(pairs)
+    if not found.doubts:
+        console.print(f"none of {found.rows:,} labels is doubtful", highlight=False)
+        return
     share = len(found.doubts) / found.rows
     console.print(
         f"{len(found.doubts):,} of {found.rows:,} labels ({share:.1%}) are doubtful; {found.out} has them, the most "

@@ -222,6 +222,14 @@ def test_a_folder_that_holds_something_else_is_refused_before_training(tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_training(tmp_path: Path, trained: Trained) -> None:
+    (tmp_path / "file").write_text("mine")
+    result = run("train", "--data", trained.data, "--out", tmp_path / "file" / "bundle")
+    assert result.exit_code == 1
+    assert "cannot be written" in result.stderr
+    assert "step" not in result.output
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [

@@ -31,7 +31,7 @@ def edit(model: str, out: Path, change: Callable[[Topics], Topics], registry: Re
     """
     bundles.check_writable(out)
     store = Registry(registry)
-    serves = not Path(model).is_dir() and CHAMPION in store.find(model).aliases
+    served = is_champion(model, store)
     with chosen(model, registry) as folder:
         before = topics_of(bundles.load(folder))
         after = change(before)
@@ -39,8 +39,13 @@ def edit(model: str, out: Path, change: Callable[[Topics], Topics], registry: Re
     with tracking.start(registry) as run:
         run.metrics(manifest.metrics)
         version = run.bundle(out)
-    is_champion = store.enter(version, serves)
-    return Edited(version, is_champion, after.catalogue.events[len(before.catalogue.events) :])
+    serves = store.enter(version, served)
+    return Edited(version, serves, after.catalogue.events[len(before.catalogue.events) :])
+
+
+def is_champion(model: str, store: Registry) -> bool:
+    """Whether an alias or version names the champion; a folder never does."""
+    return not Path(model).is_dir() and CHAMPION in store.find(model).aliases
 
 
 @contextmanager

@@ -112,6 +112,14 @@ def test_what_a_person_did_and_every_id_outlast_a_fit_with_another_seed(
     assert answer("show", four)["state"] == "retired"
 
 
+def test_a_model_that_does_not_serve_is_no_champion_for_its_first_topics(
+    trained: Trained, store: Path, messages: Path, fitted: dict[str, Any]
+) -> None:
+    few = store / "few.jsonl"
+    few.write_text("".join(messages.read_text(encoding="utf-8").splitlines(keepends=True)[:100]), encoding="utf-8")
+    assert not answer("fit", "--data", few, "--model", trained.bundle, "--out", store / "few")["champion"]
+
+
 def test_one_topic_becomes_two(store: Path, messages: Path, fitted: dict[str, Any]) -> None:
     largest = max(fitted["topics"], key=lambda topic: topic["size"])["id"]
     model = store / "bundle"
