@@ -43,6 +43,12 @@ def fit(
     promote: Annotated[
         bool, typer.Option("--promote", help="Make it champion even if the champion has topics.")
     ] = False,
+    label_command: Annotated[
+        str | None,
+        typer.Option(
+            help="Program that names a new topic: given its keywords and examples as JSON, it prints a label."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Find the topics of messages, and give them to a model, whose known topics keep their ids."""
@@ -58,7 +64,7 @@ def fit(
         settings = TopicSettings(
             data=tuple(data), columns=columns, model=model, out=out, promote=promote,
             since=read_moment("--since", since), until=read_moment("--until", until),
-            **given_options(encoding=encoding, seed=seed),
+            **given_options(encoding=encoding, seed=seed, label_command=label_command),
         )  # fmt: skip
         view.fitted_topics(pipeline.fit(settings, RegistrySettings(), Reporter(messages)), as_json)
 

@@ -9,7 +9,7 @@ from earful.topics import Catalogue, Event
 from training import tracking
 from training.progress import Reporter
 from training.registry import Registry
-from training.topics import catalogue, charts, clusters, lineage, messages, models
+from training.topics import catalogue, charts, clusters, labels, lineage, messages, models
 from training.topics.settings import TopicSettings
 
 
@@ -27,6 +27,7 @@ class FittedTopics:
 def fit(settings: TopicSettings, registry: RegistrySettings, reporter: Reporter) -> FittedTopics:
     """Find topics in messages, and give them to a model. Raises an `EarfulError`; nothing is changed then."""
     bundles.check_writable(settings.out)
+    labels.check(settings.label_command)
     with models.chosen(settings.model, registry) as folder:
         tagger = models.load(folder)
         read = messages.read(settings, tagger, reporter)
@@ -36,6 +37,8 @@ def fit(settings: TopicSettings, registry: RegistrySettings, reporter: Reporter)
         with reporter.bar("naming topics", None):
             matched = lineage.match(known, found, read.own_embeddings)
             topics = catalogue.build(known, matched, read, tagger, found)
+        if settings.label_command is not None:
+            topics = labels.named(topics, known, settings.label_command, reporter)
         with reporter.bar("drawing", None):
             topics = replace(topics, page=charts.page(model, topics, matched, read).encode())
         manifest = bundles.write_with_topics(folder, topics, settings.out)

@@ -35,3 +35,9 @@ class TopicSettings(BaseModel):
     out: Annotated[Path, Field(description="Folder of the bundle that is written.")] = Path("bundles/topics")
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Same seed, same data, same machine: same topics.")] = 0
     promote: Annotated[bool, Field(description="Make it champion even if the champion has topics.")] = False
+    label_command: Annotated[
+        str | None,
+        Field(
+            description="Program that names a new topic: given its keywords and examples as JSON, it prints a label."
+        ),
+    ] = None

@@ -1,6 +1,8 @@
 """`earful topics`, from messages to topics that are served, through the command line and HTTP."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,13 @@ def answer(*arguments: object) -> Any:
     result = run("topics", *arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
+
+
+def some(messages: Path, rows: int) -> Path:
+    """The first of the messages, in a file of their own."""
+    path = messages.with_name(f"{rows}.jsonl")
+    path.write_text("".join(messages.read_text(encoding="utf-8").splitlines(keepends=True)[:rows]), encoding="utf-8")
+    return path
 
 
 def test_a_fit_finds_topics_that_hold_most_messages_and_says_how_good_they_are(fitted: dict[str, Any]) -> None:
@@ -115,9 +124,46 @@ def test_what_a_person_did_and_every_id_outlast_a_fit_with_another_seed(
 def test_a_model_that_does_not_serve_is_no_champion_for_its_first_topics(
     trained: Trained, store: Path, messages: Path, fitted: dict[str, Any]
 ) -> None:
-    few = store / "few.jsonl"
-    few.write_text("".join(messages.read_text(encoding="utf-8").splitlines(keepends=True)[:100]), encoding="utf-8")
+    few = some(messages, 100)
     assert not answer("fit", "--data", few, "--model", trained.bundle, "--out", store / "few")["champion"]
+
+
+NAMER = """
+import json, sys
+topic = json.load(sys.stdin)
+if "pat@example.com" in str(topic):
+    sys.exit("not redacted")
+if topic["keywords"][0] < "n":
+    sys.exit("cannot say")
+print("\\n  About", topic["keywords"][0])
+"""
+
+
+def test_new_topics_are_named_by_a_program_where_it_can(trained: Trained, store: Path, messages: Path) -> None:
+    (store / "namer.py").write_text(NAMER)
+    options = ("fit", "--data", some(messages, 400), "--model", trained.bundle, "--out", store / "named", "--json")
+    result = run("topics", *options, "--label-command", f"{sys.executable} {store / 'namer.py'}")
+    topics = json.loads(result.stdout)["topics"]
+    asked = [topic for topic in topics if topic["label"].startswith("About ")]
+    assert asked
+    assert all(topic["label"] == f"About {topic['keywords'][0]}" for topic in asked)
+    for topic in topics:
+        if topic not in asked:
+            assert f"topic {topic['id']} keeps the label" in result.stderr
+            assert "cannot say" in result.stderr
+    wrong = run("topics", *options, "--label-command", "no-such-program")
+    assert (wrong.exit_code, "there is no such program" in wrong.stderr) == (1, True)
+
+
+def test_a_fit_that_is_killed_leaves_everything_as_it_was(trained: Trained, store: Path, messages: Path) -> None:
+    before = run("models", "--json").stdout
+    command = [sys.executable, "-m", "earful", "topics", "fit", "--data", str(messages), "--out", str(store / "killed")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=store) as fitting:
+        assert fitting.stderr is not None
+        assert any("repeat another" in line for line in fitting.stderr)
+        fitting.kill()
+    assert run("models", "--json").stdout == before
+    assert not (store / "killed").exists()
 
 
 def test_one_topic_becomes_two(store: Path, messages: Path, fitted: dict[str, Any]) -> None:
