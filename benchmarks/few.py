@@ -3,7 +3,8 @@
     python -m benchmarks.few --data FOLDER --each 5|10 [train options …]
 
 Trained by the command line on `banking77/train_5.csv` or `train_10.csv`, and measured on 3,000 rows of `train.csv`
-that are none of those. What follows the options goes to `earful train`.
+that are none of those. With `--unlabelled` the remaining rows of `train.csv` are given without their labels. What
+follows the options goes to `earful train`.
 """
 
 import argparse
@@ -39,14 +40,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--each", type=int, choices=(5, 10), required=True)
+    parser.add_argument("--unlabelled", action="store_true")
     options, more = parser.parse_known_args()
     train = read(options.data / "banking77" / f"train_{options.each}.csv")
     known = {letters(row["text"]) for row in train}
     others = [row for row in read(options.data / "banking77" / "train.csv") if letters(row["text"]) not in known]
     rest = random.Random(0).sample(others, HELD)
+    held_back = {row["text"] for row in rest}
+    plain = [{"text": row["text"]} for row in others if row["text"] not in held_back]
     with tempfile.TemporaryDirectory(prefix="earful-few-") as name:
         folder = Path(name)
         paths = write(train, folder / "train.csv"), write(rest, folder / "rest.csv")
+        if options.unlabelled:
+            more += ["--unlabelled", str(write(plain, folder / "plain.csv"))]
         start = time.perf_counter()
         made = json.loads(
             earful(

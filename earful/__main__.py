@@ -43,6 +43,10 @@ def train(
     corrections: Annotated[
         list[str] | None, typer.Option(help="Corrected rows (text, category, urgency); their labels win.")
     ] = None,
+    unlabelled: Annotated[
+        list[str] | None,
+        typer.Option(help="Rows without labels: those that a first model is surest of are learned from; repeatable."),
+    ] = None,
     text_column: Text = "text",
     category_column: Category = None,
     secondary_column: Annotated[
@@ -123,7 +127,8 @@ def train(
         registry = RegistrySettings()
         settings = TrainSettings(
             data=tuple(data), test=tuple(test or ()), corrections=tuple(corrections or ()), columns=columns, out=out,
-            urgency_data=tuple(urgency_data or ()), base_model=base_model, promote=promote,
+            urgency_data=tuple(urgency_data or ()), unlabelled=tuple(unlabelled or ()),
+            base_model=base_model, promote=promote,
             **given_options(
                 urgency_data_column=urgency_data_column,
                 encoding=encoding, taxonomy=taxonomy, split=split, validation_fraction=validation_fraction,

@@ -89,6 +89,12 @@ def distinct(examples: Sequence[Example]) -> list[Example]:
     return _drop_near(_drop_exact(plain)[0])[0]
 
 
+def unlike(rows: Sequence[Example], others: Sequence[Example]) -> list[Example]:
+    """Those of the rows that (nearly) repeat neither one of the others nor an earlier one."""
+    known = {(one.source, one.row) for one in others}
+    return [one for one in distinct([*others, *rows]) if (one.source, one.row) not in known]
+
+
 def _measured_first(examples: Iterable[Example]) -> list[Example]:
     """Rows that are to be measured on come first, so that of two duplicates it is the training row that goes."""
     rank = {"test": 0, "validation": 1}

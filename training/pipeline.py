@@ -16,7 +16,7 @@ from earful.settings import RegistrySettings
 from earful.tagger import Logits, Tagger
 from earful.taxonomy import URGENCIES
 from earful.topics import Topics
-from training import card, encoders, evaluate, export, finetune, tracking
+from training import card, encoders, evaluate, export, finetune, selftrain, tracking
 from training import recipe as recipes
 from training.calibrate import answers, calibrate, languages
 from training.encoders import Encoder
@@ -63,12 +63,14 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
     """
     bundles.check_writable(settings.out)
     prepared = prepare(settings, reporter)
-    if settings.search and PartialState().num_processes > 1:
-        raise InputError("--search: runs in one process; search first, then spread the fit with what was found")
+    for option, given in (("--search", settings.search), ("--unlabelled", settings.unlabelled)):
+        if given and PartialState().num_processes > 1:
+            raise InputError(f"{option}: runs in one process; leave it out, or do not spread the fit")
     encoder = encoders.load(settings.base_model)
     recipe = recipes.choose(settings, prepared.corpus.train)
     if not PartialState().is_main_process:
-        _fit_again(prepared, recipe, _fit(prepared, encoder, recipe, Reporter()), Reporter())
+        fitted = _fit(prepared, encoder, recipe, Reporter())
+        _fit_again(prepared, replace(recipe, epochs=fitted.epochs), Reporter())
         return None
     reporter.say(str(recipe))
     if unlabelled := recipes.unlabelled(prepared.taxonomy, prepared.corpus.train):
@@ -84,21 +86,42 @@ def train(settings: TrainSettings, registry: RegistrySettings, reporter: Reporte
         if settings.search:
             rows = (*prepared.corpus.train, *_words(prepared, recipe))
             prepared, recipe = search(prepared, recipe, rows, run, reporter)
-        run.recipe(recipe)
         fitted = _fit(prepared, encoder, recipe, reporter)
+        if prepared.unlabelled:
+            believed = _believed(prepared, encoder, fitted, reporter)
+            recipe = recipes.with_believed(recipe, settings, (*prepared.corpus.train, *believed))
+            reporter.say(str(recipe))
+            fitted = _fit(prepared, encoders.load(settings.base_model), recipe, reporter, believed)
+        last = _fit_again(prepared, replace(recipe, epochs=fitted.epochs), reporter)
+        run.recipe(recipe)
         run.epochs(fitted.history)
-        last = _fit_again(prepared, recipe, fitted, reporter)
         store = Registry(registry)
         topics = carry.known(store, settings.base_model, reporter)
         return _finish(prepared, encoder, fitted, last, run, store, topics, reporter)
 
 
-def _fit(prepared: Prepared, encoder: Encoder, recipe: Recipe, reporter: Reporter) -> Fitted:
+def _fit(
+    prepared: Prepared, encoder: Encoder, recipe: Recipe, reporter: Reporter, believed: Sequence[Example] = ()
+) -> Fitted:
     made, names = prepared.corpus, prepared.taxonomy.names
-    rows = (*made.train, *_words(prepared, recipe))
+    rows = (*made.train, *_words(prepared, recipe), *believed)
     with reporter.bar("training", None) as bar:
         callbacks = [TrainingBar(reporter, bar)]
         return finetune.fit(encoder, rows, made.validation, names, prepared.settings, recipe, callbacks)
+
+
+def _believed(prepared: Prepared, encoder: Encoder, fitted: Fitted, reporter: Reporter) -> list[Example]:
+    """The rows without labels that a first model, as exported, is surest of, with its labels.
+
+    Neither that model nor the one that learns from them may know the validation rows: it would be calibrated on what it
+    has heard of.
+    """
+    first = _export(prepared, encoder, fitted, prepared.corpus.validation, reporter, Policy())
+    rows, names = prepared.unlabelled, prepared.taxonomy.names
+    with reporter.bar("answering rows without labels", len(rows)) as bar:
+        found = selftrain.labelled(first.tagger, rows, names, bar.advance)
+    reporter.say(f"{len(found):,} of {len(rows):,} rows without labels are learned from, with the labels of this model")
+    return found
 
 
 def _words(prepared: Prepared, recipe: Recipe) -> list[Example]:
@@ -110,8 +133,8 @@ def _words(prepared: Prepared, recipe: Recipe) -> list[Example]:
     return recipes.COPIES * recipes.words(taxonomy, unlabelled)
 
 
-def _fit_again(prepared: Prepared, recipe: Recipe, fitted: Fitted, reporter: Reporter) -> Fitted | None:
-    """A second fit, from the start, that learns from the validation rows too, for as many epochs as served the first.
+def _fit_again(prepared: Prepared, recipe: Recipe, reporter: Reporter) -> Fitted | None:
+    """A second fit, from the start and to the end, that learns from the validation rows too.
 
     What stopping and calibration needed is a tenth of the rows; only the test rows must stay unseen. None if the
     recipe does without.
@@ -121,11 +144,11 @@ def _fit_again(prepared: Prepared, recipe: Recipe, fitted: Fitted, reporter: Rep
         return None
     reporter.say("a second fit learns from the validation rows too")
     encoder = encoders.load(settings.base_model)
-    rows, names = (*made.train, *made.validation, *_words(prepared, recipe)), prepared.taxonomy.names
-    to_the_end = replace(recipe, epochs=fitted.epochs, best=False)
+    rows = (*made.train, *made.validation, *_words(prepared, recipe))
+    to_the_end = replace(recipe, best=False)
     with reporter.bar("training on the validation rows too", None) as bar:
         callbacks = [TrainingBar(reporter, bar)]
-        return finetune.fit(encoder, rows, made.test, names, settings, to_the_end, callbacks)
+        return finetune.fit(encoder, rows, made.test, prepared.taxonomy.names, settings, to_the_end, callbacks)
 
 
 def _finish(

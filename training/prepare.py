@@ -13,16 +13,17 @@ from training import corpus, sources
 from training.corpus import Corpus
 from training.progress import Reporter
 from training.settings import Columns, TrainSettings
-from training.sources import UNKNOWN_CATEGORY, Reject, Source
+from training.sources import UNKNOWN_CATEGORY, Example, Reject, Source
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything decided before the network sees a row."""
+    """Everything decided before the network sees a row; `unlabelled` rows are like none of the corpus."""
 
     settings: TrainSettings
     taxonomy: Taxonomy
     corpus: Corpus
+    unlabelled: tuple[Example, ...]
     rejects: tuple[Reject, ...]
     rejects_file: Path | None
 
@@ -35,7 +36,10 @@ def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
         test = sources.read(settings.test, settings.columns, taxonomy, settings.encoding)
         corrections = _read_corrections(settings, taxonomy, source)
         more = _read_urgency_data(settings)
-    rejects = (*source.rejects, *test.rejects, *corrections.rejects, *more.rejects)
+        plain = sources.read(
+            settings.unlabelled, Columns(text=settings.columns.text, category=""), None, settings.encoding
+        )
+    rejects = (*source.rejects, *test.rejects, *corrections.rejects, *more.rejects, *plain.rejects)
     rejects_file = _write_rejects(rejects, settings.out)
     _say_what_was_read((source, test, more), rejects, rejects_file, reporter)
     if not source.examples:
@@ -54,10 +58,15 @@ def prepare(settings: TrainSettings, reporter: Reporter) -> Prepared:
     with reporter.bar("looking for duplicates, splitting", None):
         corrected = [dataclasses.replace(example, corrected=True) for example in corrections.examples]
         made = corpus.build([*source.examples, *corrected, *more.examples], test.examples, settings)
+        every = (*made.train, *made.validation, *made.test)
+        unlabelled = corpus.unlike(plain.examples, every) if plain.examples else []
     _say_what_was_built(made, reporter)
-    every = (*made.train, *made.validation, *made.test)
+    if settings.unlabelled:
+        reporter.say(f"{len(unlabelled):,} rows without labels that are like none of these")
     labels = (label for one in every for label in (one.category, one.secondary) if label)
-    return Prepared(settings, taxonomy or taxonomies.from_labels(labels), made, rejects, rejects_file)
+    return Prepared(
+        settings, taxonomy or taxonomies.from_labels(labels), made, tuple(unlabelled), rejects, rejects_file
+    )
 
 
 def _read_corrections(settings: TrainSettings, taxonomy: Taxonomy | None, source: Source) -> Source:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,6 +61,13 @@ def choose(settings: TrainSettings, rows: Sequence[Example]) -> Recipe:
         best=not few,  # the best epoch by so few rows is the luckiest
         refit=few if settings.refit is None else settings.refit,
     )
+
+
+def with_believed(first: Recipe, settings: TrainSettings, rows: Sequence[Example]) -> Recipe:
+    """How rows are learned some of which have the labels of a model that was fitted by the first recipe."""
+    then = choose(settings, rows)
+    why = f"{then.why}, some with the labels of a first model"
+    return replace(then, why=why, words=first.words, best=first.best, refit=False)
 
 
 def unlabelled(taxonomy: Taxonomy, rows: Sequence[Example]) -> tuple[str, ...]:

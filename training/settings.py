@@ -76,6 +76,10 @@ class TrainSettings(BaseModel):
     urgency_data: Annotated[
         tuple[str, ...], Field(description="More rows that only the urgency is learned from; none is kept back.")
     ] = ()
+    unlabelled: Annotated[
+        tuple[str, ...],
+        Field(description="Rows without labels; those that a first model is surest of are learned from."),
+    ] = ()
     urgency_data_column: Annotated[str, Field(description="Column of `urgency_data` that holds the urgency.")] = (
         "urgency"
     )

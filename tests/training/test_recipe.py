@@ -1,6 +1,7 @@
 """How a network is fitted to the rows there are: the choice, that it is told, and that what it chooses works."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -103,6 +104,17 @@ def test_contrast_costs_more_where_categories_lie_together_than_where_they_lie_a
 
 def test_train_learns_from_eight_rows_a_category_and_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    data = few_rows(tmp_path)
+    result = run("train", "--data", data, "--split-column", "split", "--out", tmp_path / "bundle", "--json")
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stderr.split())
+    for part in ("few rows a category (the middle one has 8): 10 epochs", "the taxonomy's words", "a second fit"):
+        assert part in told
+    assert json.loads(result.stdout)["metrics"]["category_accuracy"] > 0.6
+
+
+def few_rows(folder: Path) -> Path:
+    """Eight rows of each of four categories to learn from, some to stop by, some to test on."""
     every = [json.loads(line) for line in (STARTER / "retail.jsonl").read_text(encoding="utf-8").splitlines()]
     taken: Counter[str] = Counter()
     sides = {"train": 8, "validation": 10, "test": 25}
@@ -114,13 +126,29 @@ def test_train_learns_from_eight_rows_a_category_and_says_how(tmp_path: Path, mo
         taken[kind] += 1
         side = next(name for name, end in sides.items() if n < end)
         lines.append(json.dumps({"text": row["text"], "category": kind, "split": side}))
-    data = tmp_path / "few.jsonl"
+    data = folder / "few.jsonl"
     data.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    result = run("train", "--data", data, "--split-column", "split", "--out", tmp_path / "bundle", "--json")
+    return data
+
+
+def test_rows_without_labels_are_learned_from_with_what_a_first_model_makes_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    data = few_rows(tmp_path)
+    every = [json.loads(line) for line in (STARTER / "travel.jsonl").read_text(encoding="utf-8").splitlines()]
+    plain = [{"text": row["text"]} for row in every if len(row["text"]) < 150][:100]
+    test = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines()]
+    plain += [{"text": row["text"].upper()} for row in test if row["split"] == "test"]  # never learned from
+    (tmp_path / "plain.jsonl").write_text("\n".join(map(json.dumps, plain)) + "\n{}\n", encoding="utf-8")
+    options = ("--unlabelled", tmp_path / "plain.jsonl", "--epochs", 2, "--out", tmp_path / "bundle", "--json")
+    result = run("train", "--data", data, "--split-column", "split", *options)
     assert result.exit_code == 0, result.output
     told = " ".join(result.stderr.split())
-    for part in ("few rows a category (the middle one has 8): 10 epochs", "the taxonomy's words", "a second fit"):
+    for part in ("rejected 1", "100 rows without labels", "some with the labels of a first model"):
         assert part in told
+    (found,) = re.findall(r"(\d+) of 100 rows without labels are learned from", told)
+    assert 75 <= int(found) <= 85
     assert json.loads(result.stdout)["metrics"]["category_accuracy"] > 0.6
 
 
