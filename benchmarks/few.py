@@ -1,10 +1,11 @@
 """Few labels: Banking77 with five or ten rows a category, beside the frozen encoder with logistic regression.
 
-    python -m benchmarks.few --data FOLDER --each 5|10 [train options …]
+    python -m benchmarks.few --data FOLDER --each 5|10 [--unlabelled] [--setfit 20] [train options …]
 
 Trained by the command line on `banking77/train_5.csv` or `train_10.csv`, and measured on 3,000 rows of `train.csv`
-that are none of those. With `--unlabelled` the remaining rows of `train.csv` are given without their labels. What
-follows the options goes to `earful train`.
+that are none of those. With `--unlabelled` the remaining rows of `train.csv` are given without their labels, with
+`--setfit N` SetFit learns from N pairs of each kind for every row (20 in its paper) beside. What follows the options
+goes to `earful train`.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from sklearn.metrics import accuracy_score
 
-from benchmarks.peers import frozen, linear
+from benchmarks.peers import contrastive, frozen, linear
 from benchmarks.walk import Rows, earful, write
 from training.encoders import DEFAULT
 
@@ -41,6 +42,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--each", type=int, choices=(5, 10), required=True)
     parser.add_argument("--unlabelled", action="store_true")
+    parser.add_argument("--setfit", type=int, metavar="PAIRS")
     options, more = parser.parse_known_args()
     train = read(options.data / "banking77" / f"train_{options.each}.csv")
     known = {letters(row["text"]) for row in train}
@@ -63,17 +65,18 @@ def main() -> None:
         seconds = time.perf_counter() - start
     texts, labels = [row["text"] for row in train], [row["category"] for row in train]
     held, truth = [row["text"] for row in rest], [row["category"] for row in rest]
-    print(
-        json.dumps(
-            {
-                "ours": made["metrics"],
-                "exported": made["precision"],
-                "seconds": round(seconds),
-                "frozen": float(accuracy_score(truth, frozen(texts, labels, held, DEFAULT))),
-                "linear": float(accuracy_score(truth, linear().fit(texts, labels).predict(held))),
-            }
-        )
-    )
+    found = {
+        "ours": made["metrics"],
+        "exported": made["precision"],
+        "seconds": round(seconds),
+        "frozen": float(accuracy_score(truth, frozen(texts, labels, held, DEFAULT))),
+        "linear": float(accuracy_score(truth, linear().fit(texts, labels).predict(held))),
+    }
+    if options.setfit:
+        start = time.perf_counter()
+        found["setfit"] = float(accuracy_score(truth, contrastive(texts, labels, held, options.setfit)))
+        found["setfit_seconds"] = round(time.perf_counter() - start)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

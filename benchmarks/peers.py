@@ -73,3 +73,21 @@ def trainer(texts: Sequence[str], labels: Sequence[str], held: Sequence[str], ep
         learner.train()
         found = np.asarray(learner.predict(data.select(range(len(texts), len(data)))).predictions).argmax(axis=1)
     return watch.seconds, [names[n] for n in found]
+
+
+def contrastive(texts: Sequence[str], labels: Sequence[str], held: Sequence[str], pairs: int) -> list[str]:
+    """What SetFit, from so many pairs of each kind for every text, says of the texts that are held."""
+    import setfit  # takes seconds to import, and few of the benchmarks want it
+
+    model = setfit.SetFitModel.from_pretrained(str(encoders.packaged()), labels=sorted(set(labels)))
+    with tempfile.TemporaryDirectory() as work:
+        learner = setfit.Trainer(
+            model=model,
+            args=setfit.TrainingArguments(
+                output_dir=work, num_iterations=pairs, batch_size=BATCH, num_epochs=1, seed=SEED, use_amp=True,
+                save_strategy="no", report_to="none", show_progress_bar=False,
+            ),
+            train_dataset=Dataset.from_dict({"text": list(texts), "label": list(labels)}),
+        )  # fmt: skip
+        learner.train()
+    return [str(label) for label in model.predict(list(held), show_progress_bar=False)]

@@ -20,7 +20,7 @@ from rich.console import Console
 from scipy.stats import bootstrap
 from sklearn.metrics import accuracy_score, f1_score
 
-from benchmarks.peers import frozen, linear, trainer
+from benchmarks.peers import contrastive, frozen, linear, trainer
 from earful.feedback import Feedback
 from earful.settings import RegistrySettings
 from earful.tagger import Tagger
@@ -82,6 +82,7 @@ PEERS: dict[str, Peer] = {
     ),
     "frozen encoder, logistic regression": lambda texts, labels, held: frozen(texts, labels, held, encoders.DEFAULT),
     f"the Trainer as it comes, {EPOCHS} epochs": lambda texts, labels, held: trainer(texts, labels, held, EPOCHS)[1],
+    "SetFit, a pair of each kind for every row": lambda texts, labels, held: contrastive(texts, labels, held, 1),
 }
 
 
