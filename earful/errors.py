@@ -13,6 +13,8 @@ EarfulError                     a person can mend it; the message says what, whe
 │   ├── BundleLabelsDisagree    model, taxonomy, policy and manifest do not count the same labels
 │   └── BundleSmokeTestFailed   it does not reproduce the answers recorded with it
 ├── ModelNotFound               no such alias or version in the registry
+├── Overloaded                  more is waiting than will soon be answered (has .seconds to wait)
+├── DeadlinePassed              what was asked was not begun in the time that its caller gave it
 └── TrainingError               training cannot go on
     └── ParityError             the exported model does not answer as the trained one
 """
@@ -73,6 +75,21 @@ class BundleSmokeTestFailed(BundleError):
 
 class ModelNotFound(EarfulError):
     """The registry has no such alias or version."""
+
+
+class Overloaded(EarfulError):
+    """More is waiting than will soon be answered."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"more is waiting than will soon be answered; try again in {seconds} s")
+        self.seconds = seconds
+
+
+class DeadlinePassed(EarfulError):
+    """What was asked was not begun in the time that its caller gave it."""
+
+    def __init__(self) -> None:
+        super().__init__("not begun within the time that was given; give it more, or try again when less is waiting")
 
 
 class TrainingError(EarfulError):

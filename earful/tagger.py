@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from earful import bundle as bundles
 from earful import language
@@ -18,8 +19,8 @@ from earful.taxonomy import URGENCIES, Rule, floor
 from earful.text import Windower, normalise
 from earful.vectors import Floats
 
-BATCH_TOKENS = 4096  # padded tokens in one inference: enough to fill two cores, few enough to stay in cache
-BATCH_WINDOWS = 64
+BATCH_TOKENS = 1024  # padded tokens in one inference: enough to fill two cores, few enough to stay in cache
+PADDING = 16  # tokens of padding that cost as much as one inference more: half a millisecond
 ALTERNATIVES = 3
 SMOKE_TOLERANCE = 0.1  # int8 kernels differ between processors by a few hundredths of probability
 
@@ -66,7 +67,12 @@ class Tagger:
 
     @classmethod
     def load(cls, folder: Path, version: str | None = None, threads: int | None = None) -> "Tagger":
-        """Load, verify and smoke-test the bundle in `folder`. Raises a `BundleError`."""
+        """Load, verify and smoke-test the bundle in `folder`. Raises a `BundleError`.
+
+        From then on numpy's products use one core in this process: its threads wait busily for more to do, on the cores
+        that the model computes on.
+        """
+        threadpool_limits(1, user_api="blas")
         tagger = cls(bundles.load(folder, threads), version)
         tagger.smoke_test()
         return tagger
@@ -190,13 +196,19 @@ class Tagger:
 
 
 def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices in batches of similar length, within `BATCH_TOKENS` padded tokens and `BATCH_WINDOWS`, each once."""
+    """Indices in batches of similar length, within `BATCH_TOKENS` padded tokens and `PADDING` of them added, each once.
+
+    On four sets of texts the time of a batch is within 2% of the best division of it that there is.
+    """
     batch: list[int] = []
+    longest = padding = 0
     for n in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (len(batch) == BATCH_WINDOWS or (len(batch) + 1) * lengths[n] > BATCH_TOKENS):
+        padding += len(batch) * (lengths[n] - longest)
+        if batch and (padding > PADDING or (len(batch) + 1) * lengths[n] > BATCH_TOKENS):
             yield batch
-            batch = []
+            batch, padding = [], 0
         batch.append(n)
+        longest = lengths[n]
     if batch:
         yield batch
 

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 _CONFIG = ftfy.TextFixerConfig(unescape_html=True, explain=False, normalization="NFC")
 _SYMBOL = re.compile("[\u203c-\u3299\U0001f000-\U0001faff]")  # where emoji lie; most texts are spared the search
 _SKIN_TONE = re.compile(r"_[a-z-]+_skin_tone")
+_PLAIN = re.compile("[!-%'-~]+(?: [!-%'-~]+)*")  # words of ASCII without “&” and single spaces: nothing to clean
 _ROUNDS = 8  # text escaped more often than this ("&amp;amp;…") is an attack, not a message
 
 
@@ -19,6 +20,8 @@ def normalise(text: str) -> str:
 
     Applying it twice changes nothing more. The result may be empty.
     """
+    if _PLAIN.fullmatch(text):
+        return text
     for _ in range(_ROUNDS):
         cleaned = _clean(text)
         if cleaned == text:

@@ -14,6 +14,7 @@ from pathlib import Path
 from earful.emerging import Candidate
 from earful.errors import InputError
 from earful.tagger import Tagger
+from serving.models import load
 from serving.settings import ServeSettings
 
 
@@ -41,6 +42,4 @@ def accept(candidate: Candidate, label: str, tagger: Tagger, settings: ServeSett
             said = asked.stderr.strip().splitlines() or ["the topic could not be made"]
             raise InputError(said[-1].removeprefix("error: "))
         made = json.loads(asked.stdout.splitlines()[-1])
-        return Accepted(
-            Tagger.load(bundle, made["version"], settings.threads), made["events"][-1]["topic"], made["champion"]
-        )
+        return Accepted(load(bundle, made["version"], settings), made["events"][-1]["topic"], made["champion"])

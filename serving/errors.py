@@ -9,12 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from earful.errors import EarfulError, FeedbackError
+from earful.errors import DeadlinePassed, EarfulError, FeedbackError, Overloaded
 from earful.feedback import describe
 
 PROBLEM = "application/problem+json"
 STATUS: Mapping[type[Exception], HTTPStatus] = {
     FeedbackError: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    DeadlinePassed: HTTPStatus.GATEWAY_TIMEOUT,
     EarfulError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 MOST_FIELDS = 20  # that an error names, of however many are at fault
@@ -71,7 +73,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    return problem(status, str(error))
+    answer = problem(status, str(error))
+    if isinstance(error, Overloaded):
+        answer.headers["Retry-After"] = str(error.seconds)
+    return answer
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

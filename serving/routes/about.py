@@ -27,7 +27,7 @@ async def readyz() -> Health:
 @router.get("/model")
 async def model(request: Request) -> ModelInfo:
     """The model that is answering: where it came from, what it can say, how good it was measured to be."""
-    tagger: Tagger = request.app.state.tagger
+    tagger: Tagger = request.app.state.models.now.tagger
     manifest = tagger.bundle.manifest
     return ModelInfo(
         version=tagger.ref.version,
@@ -46,5 +46,5 @@ async def model(request: Request) -> ModelInfo:
 @router.get("/taxonomy")
 async def taxonomy(request: Request) -> Taxonomy:
     """The taxonomy of the model that is answering."""
-    tagger: Tagger = request.app.state.tagger
+    tagger: Tagger = request.app.state.models.now.tagger
     return tagger.bundle.taxonomy

@@ -23,8 +23,8 @@ router = APIRouter(
 )
 
 
-def _watch(request: Request) -> Watch:
-    watch: Watch | None = request.app.state.watch
+async def _watch(request: Request) -> Watch:
+    watch: Watch | None = request.app.state.models.now.watch
     if watch is not None:
         return watch
     if request.app.state.settings.workers > 1:
@@ -32,7 +32,7 @@ def _watch(request: Request) -> Watch:
     raise HTTPException(404, "the model that answers knows no topics; `earful topics fit` finds them")
 
 
-def _candidate(watch: Annotated[Watch, Depends(_watch)], id: Annotated[int, Path(ge=1)]) -> Candidate:
+async def _candidate(watch: Annotated[Watch, Depends(_watch)], id: Annotated[int, Path(ge=1)]) -> Candidate:
     found = next((one for one in watch.candidates if one.id == id), None)
     if found is None:
         raise HTTPException(404, f"there is no candidate {id}; candidates are forgotten when the service starts anew")
@@ -68,12 +68,12 @@ async def accept_candidate(
     """Make a topic of a candidate, under a name; messages are given to it from the answer on."""
     state = request.app.state
     async with state.acceptance:
-        tagger: Tagger = state.tagger
+        tagger: Tagger = state.models.now.tagger
         try:
             made = await to_thread.run_sync(accept, candidate, wanted.label, tagger, state.settings)
         except InputError as error:
             raise HTTPException(409, str(error)) from error
-        state.tagger = made.tagger
+        state.models.extend(made.tagger)
         watch.dismiss(candidate.id)
     return AcceptedTopic(
         topic=made.topic, label=wanted.label, version=made.tagger.ref.version, champion=made.is_champion

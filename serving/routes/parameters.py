@@ -4,7 +4,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
 
-def no_strangers(request: Request) -> None:
+async def no_strangers(request: Request) -> None:
     """Refuse them, as unknown fields of a body are: what the caller meant by them would not be done."""
     known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
     if strange := [name for name in request.query_params if name not in known]:

@@ -14,8 +14,8 @@ from serving.schemas import Problem, TopicDetail, TopicList
 router = APIRouter(tags=["topics"], dependencies=[Depends(no_strangers)], responses={404: {"model": Problem}})
 
 
-def _topics(request: Request) -> Topics:
-    tagger: Tagger = request.app.state.tagger
+async def _topics(request: Request) -> Topics:
+    tagger: Tagger = request.app.state.models.now.tagger
     if tagger.bundle.topics is None:
         raise HTTPException(404, "the model that is answering knows no topics; `earful topics fit` finds them")
     return tagger.bundle.topics

@@ -18,7 +18,7 @@ from earful.bundle import TOKENIZER
 from earful.errors import BundleSmokeTestFailed
 from earful.feedback import Feedback
 from earful.language import detect
-from earful.tagger import ALTERNATIVES, BATCH_TOKENS, BATCH_WINDOWS, Tagger, batches, pad
+from earful.tagger import ALTERNATIVES, BATCH_TOKENS, PADDING, Tagger, batches, pad
 from earful.tags import Tags
 from earful.taxonomy import URGENCIES
 from earful.text import Windower, normalise
@@ -188,12 +188,19 @@ def test_a_tagger_can_be_shared_between_threads(tagger: Tagger) -> None:
 def test_batches_hold_each_index_once_within_their_budget(lengths: list[int]) -> None:
     made = list(batches(lengths))
     assert sorted(n for batch in made for n in batch) == list(range(len(lengths)))
-    assert all(1 <= len(batch) <= BATCH_WINDOWS for batch in made)
-    assert all(len(batch) * max(lengths[n] for n in batch) <= BATCH_TOKENS for batch in made)
+    for batch in made:
+        longest = max(lengths[n] for n in batch)
+        assert len(batch) * longest <= BATCH_TOKENS
+        assert sum(longest - lengths[n] for n in batch) <= PADDING
 
 
 def test_texts_of_one_length_share_full_batches() -> None:
-    assert [len(batch) for batch in batches([10] * (2 * BATCH_WINDOWS + 1))] == [BATCH_WINDOWS, BATCH_WINDOWS, 1]
+    full = BATCH_TOKENS // 10
+    assert [len(batch) for batch in batches([10] * (2 * full + 1))] == [full, full, 1]
+
+
+def test_a_text_is_not_padded_to_the_length_of_a_much_longer_one() -> None:
+    assert list(batches([100, 8, 9, 8])) == [[1, 3, 2], [0]]
 
 
 def test_a_window_larger_than_the_budget_is_still_read() -> None:

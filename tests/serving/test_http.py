@@ -1,12 +1,9 @@
-import asyncio
 import json
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
@@ -389,59 +386,6 @@ def test_a_batch_that_is_tagged_in_parts_keeps_its_order(client: TestClient) -> 
     answers = post(client, {"items": items}, "/classify/batch").json()["items"]
     assert [one["tags"] and one["tags"]["id"] for one in answers] == ["0", "1", "2", None]
     assert answers[3]["error"]["field"] == "text"
-
-
-def test_batches_wait_for_their_turn_so_that_memory_stays_bounded(tagger: Tagger, monkeypatch: Any) -> None:
-    at_once: list[int] = []
-    now = Counter[str]()
-    tag = Tagger.tag
-
-    def counted(self: Tagger, items: Any, hear: Any) -> Any:
-        now["tagging"] += 1
-        at_once.append(now["tagging"])
-        found = tag(self, items, hear)
-        now["tagging"] -= 1
-        return found
-
-    monkeypatch.setattr(Tagger, "tag", counted)
-
-    async def all_at_once() -> list[int]:
-        transport = httpx.ASGITransport(create(tagger, ServeSettings()))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            body = {"items": [{"text": "It broke. " * 200}] * 20}
-            sent = [client.post("/classify/batch", json=body, timeout=None) for _ in range(6)]
-            return [answer.status_code for answer in await asyncio.gather(*sent)]
-
-    assert asyncio.run(all_at_once()) == [200] * 6
-    assert max(at_once) == 1
-
-
-@pytest.mark.parametrize("path", ["/classify", "/classify/batch"])
-def test_what_nobody_waits_for_is_not_tagged(tagger: Tagger, monkeypatch: Any, path: str) -> None:
-    tagged: list[int] = []
-    tag = Tagger.tag
-
-    def counted(self: Tagger, items: Any, hear: Any) -> Any:
-        tagged.append(len(items))
-        return tag(self, items, hear)
-
-    monkeypatch.setattr(Tagger, "tag", counted)
-    item = {"text": "It broke. " * 5000}
-    body = json.dumps(item if path == "/classify" else {"items": [item] * 4}).encode()
-    messages = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
-    scope = {
-        "type": "http", "method": "POST", "path": path, "query_string": b"", "http_version": "1.1",
-        "headers": [(b"content-type", b"application/json")], "scheme": "http", "server": ("test", 80),
-    }  # fmt: skip
-
-    async def receive() -> Any:
-        return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        pass
-
-    asyncio.run(create(tagger, ServeSettings())(scope, receive, send))
-    assert tagged == []
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
