@@ -6,7 +6,7 @@ BIN := .venv/bin
 RUN := .venv/installed-train
 DEV := .venv/installed-dev
 
-.PHONY: run test lint types imports unit bench-quality clean
+.PHONY: run test lint types imports unit bench-quality bench-serve clean
 
 run: $(RUN)
 	@$(BIN)/earful models --json 2>/dev/null | grep -q champion || \
@@ -32,7 +32,13 @@ unit: $(DEV)
 
 # Earful beside its peers, in about half an hour: make bench-quality DATA=folder-with-banking77
 bench-quality: $(RUN)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --sets banking77
+
+# The service beside its peers, in ten minutes: make bench-serve DATA=folder-with-banking77 BUNDLE=bundles/mine
+bench-serve: $(RUN)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.serve --data $(DATA) --bundle $(BUNDLE)
 
 # One environment for all, and in it first what running needs; rebuilt when what it is made from changes.
 $(RUN) $(DEV): .venv/installed-%: pyproject.toml constraints.txt

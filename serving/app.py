@@ -11,7 +11,7 @@ from earful import __version__
 from earful.tagger import Tagger
 from serving import errors
 from serving.batching import Batcher, Room
-from serving.limits import BodyLimit
+from serving.limits import BodyLimit, Turnstile
 from serving.models import Models, load
 from serving.routes import about, candidates, classify, topics
 from serving.settings import ServeSettings
@@ -24,11 +24,12 @@ def create(tagger: Tagger, settings: ServeSettings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.models = models = Models(tagger, settings)
-    app.state.batcher = Batcher(models.tag, settings.max_waiting)
+    app.state.batcher = batcher = Batcher(models.tag, settings.max_waiting)
     app.state.batches = Room(settings.max_waiting_batches)
     app.state.explaining = CapacityLimiter(1)
     app.state.acceptance = CapacityLimiter(1)  # versions of a model are made one after the other
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    app.add_middleware(Turnstile, path=classify.PATH, batcher=batcher)
     app.include_router(classify.router)
     app.include_router(about.router)
     app.include_router(candidates.router)  # whose paths those of topics would take for ids

@@ -22,13 +22,14 @@ from earful.tags import Tags
 BATCH_TOKENS, BATCH_ITEMS = 2048, 64  # of one batch: some tens of milliseconds with short texts
 AT_ONCE = 2  # batches, each on half of the cores: while one is read or written, the other is in the network
 BYTES_A_TOKEN = 4  # about as many in every language, since rare characters have more bytes and more tokens
+TOKENS_A_REQUEST = 16  # as many as could be read in the time that a request takes besides, half a millisecond
 GUESS = 5000.0  # tokens a second, until some were counted
 MEMORY = 0.9  # how much of the speed so far stays in that speed
 
 
 def tokens(text: str) -> int:
-    """About how many tokens a text has, without reading it."""
-    return len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN + 2
+    """About how many tokens could be read in the time that a text takes, without looking at it."""
+    return len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN + TOKENS_A_REQUEST
 
 
 class Room:
@@ -37,14 +38,15 @@ class Room:
     def __init__(self, most: int) -> None:
         self.most, self.used = most, 0
 
-    @contextmanager
-    def taken(self, wanted: int, speed: float) -> Iterator[None]:
-        """Room for so many tokens while the block lasts.
-
-        Raises `Overloaded`, with the seconds after which there will be room at `speed` tokens a second.
-        """
+    def check(self, wanted: int, speed: float) -> None:
+        """Raises `Overloaded` if there is no room for so many, with the seconds until there is, at so many a second."""
         if self.used and self.used + wanted > self.most:
             raise Overloaded(max(1, ceil(self.used / speed)))
+
+    @contextmanager
+    def taken(self, wanted: int, speed: float) -> Iterator[None]:
+        """Room for so many tokens while the block lasts. Raises as `check`."""
+        self.check(wanted, speed)
         self.used += wanted
         try:
             yield

@@ -38,6 +38,13 @@ def problem(status: int, detail: str, errors: list[dict[str, str]] | None = None
     return JSONResponse(body, status_code=status, media_type=PROBLEM)
 
 
+def overloaded(error: Overloaded) -> JSONResponse:
+    """A refusal that says when to come again."""
+    answer = problem(STATUS[Overloaded], str(error))
+    answer.headers["Retry-After"] = str(error.seconds)
+    return answer
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of an application in the one shape."""
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -73,10 +80,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    answer = problem(status, str(error))
-    if isinstance(error, Overloaded):
-        answer.headers["Retry-After"] = str(error.seconds)
-    return answer
+    return overloaded(error) if isinstance(error, Overloaded) else problem(status, str(error))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:

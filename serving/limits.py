@@ -1,9 +1,11 @@
-"""Refusing request bodies that are too large, before they are read."""
+"""Refusing requests before they are read: bodies that are too large, and more than will soon be answered."""
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import problem
+from earful.errors import Overloaded
+from serving.batching import BYTES_A_TOKEN, Batcher
+from serving.errors import overloaded, problem
 
 
 class BodyLimit:
@@ -34,3 +36,25 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted, send)
+
+
+class Turnstile:
+    """ASGI middleware: answers 503 to a request to tag one feedback when no more may wait.
+
+    Whoever asks more than can be answered takes no more of its time than this.
+    """
+
+    def __init__(self, app: ASGIApp, path: str, batcher: Batcher) -> None:
+        self.app, self.path, self.batcher = app, path, batcher
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on if there is room for it, by the length that it says it has."""
+        if scope["type"] == "http" and scope["path"] == self.path:
+            declared = dict(scope["headers"]).get(b"content-length", b"")
+            size = int(declared) if declared.isdigit() else 0
+            try:
+                self.batcher.room.check(size // BYTES_A_TOKEN, self.batcher.speed)
+            except Overloaded as error:
+                await overloaded(error)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)

@@ -20,7 +20,7 @@ class ServeSettings(BaseSettings):
     max_batch: PositiveInt = Field(1000, description="Most items in one /classify/batch.")
     max_batch_chars: PositiveInt = Field(1_000_000, description="Most characters of text in one /classify/batch.")
     max_waiting: PositiveInt = Field(
-        4096, description="Most tokens of requests to /classify that wait; beyond them the answer is 503 at once."
+        12_000, description="Most tokens of requests to /classify that wait; beyond them the answer is 503 at once."
     )
     max_waiting_batches: PositiveInt = Field(
         500_000, description="Most tokens of requests to /classify/batch in progress; beyond them the answer is 503."

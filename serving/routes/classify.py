@@ -21,6 +21,7 @@ from serving.settings import ServeSettings
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 413, 415, 422, 503, 504)}
 CHUNK_CHARS = 50_000  # of a batch that wait at a time: a second or so, after which a caller may have gone
+PATH = "/classify"
 BATCH_LANE = "batch of "  # a caller's batches wait in a lane of their own, and never before its single requests
 router = APIRouter(tags=["tagging"], responses=PROBLEMS, dependencies=[Depends(no_strangers)])
 
@@ -35,7 +36,7 @@ async def _batcher(request: Request) -> Batcher:
     return batcher
 
 
-@router.post("/classify")
+@router.post(PATH)
 async def classify(
     request: Request,
     item: Feedback,
