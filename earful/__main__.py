@@ -221,9 +221,10 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
     model: Annotated[str | None, typer.Option(help="Alias, version or bundle folder.")] = None,
+    shadow: Annotated[str | None, typer.Option(help="Another, to compare with unseen by callers.")] = None,
 ) -> None:
     """Answer /classify over HTTP."""
-    options = given_options(host=host, port=port, workers=workers, model=model)
+    options = given_options(host=host, port=port, workers=workers, model=model, shadow=shadow)
     with explained(options):
         from serving import run
         from serving.settings import ServeSettings

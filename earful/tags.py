@@ -90,6 +90,11 @@ class ModelRef(_Part):
     bundle: str
     taxonomy: str
 
+    @property
+    def identity(self) -> str:
+        """The version, or the bundle digest of a model that has none."""
+        return self.version or self.bundle
+
 
 class Tags(_Part):
     """Everything that tagging one feedback returns.

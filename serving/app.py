@@ -1,6 +1,9 @@
 """The application: a loaded bundle behind the contract's endpoints."""
 
+import asyncio
 import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from anyio import CapacityLimiter
@@ -9,22 +12,33 @@ from fastapi_offline import FastAPIOffline
 
 from earful import __version__
 from earful.tagger import Tagger
-from serving import errors
+from serving import errors, logs
 from serving.batching import Batcher, Room
+from serving.following import Follower
 from serving.limits import BodyLimit, Turnstile
 from serving.models import Models, load
 from serving.routes import about, candidates, classify, topics
+from serving.routes import shadow as comparison
 from serving.settings import ServeSettings
+from serving.shadow import Shadow
 
 
-def create(tagger: Tagger, settings: ServeSettings) -> FastAPI:
-    """The service around one tagger."""
+def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None) -> FastAPI:
+    """The service around one tagger; it takes over what is behind the name `followed`, if one is given."""
+    models, shadow = Models(tagger, settings), Shadow(settings.shadow_share)
+    follower = Follower(followed, settings, lambda: models.now.tagger.ref.identity, models.swap) if followed else None
+    followers = [follower] if follower and settings.follow_seconds else []
+    if settings.shadow is not None:
+        followers.append(Follower(settings.shadow, settings, lambda: shadow.identity, shadow.swap))
     app = FastAPIOffline(  # its /docs needs nothing from the internet
-        title="Earful", version=__version__, description="Tags customer feedback.", redoc_url=None
+        title="Earful",
+        version=__version__,
+        description="Tags customer feedback.",
+        redoc_url=None,
+        lifespan=_running(followers),
     )
-    app.state.settings = settings
-    app.state.models = models = Models(tagger, settings)
-    app.state.batcher = batcher = Batcher(models.tag, settings.max_waiting)
+    app.state.settings, app.state.models, app.state.shadow, app.state.follower = settings, models, shadow, follower
+    app.state.batcher = batcher = Batcher(models.tag, settings.max_waiting, [shadow])
     app.state.batches = Room(settings.max_waiting_batches)
     app.state.explaining = CapacityLimiter(1)
     app.state.acceptance = CapacityLimiter(1)  # versions of a model are made one after the other
@@ -32,16 +46,29 @@ def create(tagger: Tagger, settings: ServeSettings) -> FastAPI:
     app.add_middleware(Turnstile, path=classify.PATH, batcher=batcher)
     app.include_router(classify.router)
     app.include_router(about.router)
+    app.include_router(comparison.router)
     app.include_router(candidates.router)  # whose paths those of topics would take for ids
     app.include_router(topics.router)
     errors.install(app)
     return app
 
 
+def _running(followers: list[Follower]) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(follower.run()) for follower in followers]
+        yield
+        for task in tasks:
+            task.cancel()
+
+    return lifespan
+
+
 def from_environment() -> FastAPI:
     """The service as a worker process starts it: `EARFUL_MODEL` is a bundle folder, found once by the parent."""
+    logs.configure()
     settings = WorkerSettings()
-    app = create(load(Path(settings.model), settings.model_version, settings), settings)
+    app = create(load(Path(settings.model), settings.model_version, settings), settings, settings.followed)
     gc.collect()
     gc.freeze()  # what is loaded by now stays, and need not be looked through again and again while requests wait
     return app
@@ -51,3 +78,4 @@ class WorkerSettings(ServeSettings):
     """What the parent tells its workers on top."""
 
     model_version: str | None = None
+    followed: str | None = None

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
+from typing import Protocol
 
 from anyio import to_thread
 
@@ -90,17 +91,22 @@ class Waiting:
 Work = Callable[[Sequence[Feedback]], Sequence[Tags]]
 
 
+class Listener(Protocol):
+    """Is told what is done."""
+
+    def batch(self, items: int, waited: float, took: float) -> None:
+        """A batch of so many was answered; the first of them waited, and the batch took, so many seconds."""
+
+    def answer(self, item: Feedback, tags: Tags) -> None:
+        """Somebody got an answer."""
+
+
 class Batcher:
     """Gives `work` what waits, in batches and in threads, and each caller its own answer."""
 
-    def __init__(
-        self, work: Work, most_tokens: int, observe: Callable[[int, float, float], None] | None = None
-    ) -> None:
-        """`work` answers items in order and is called from threads; at most `most_tokens` of single requests wait.
-
-        `observe` is told of each batch: its items, the longest that one of them waited, and the seconds it took.
-        """
-        self._work, self._observe = work, observe
+    def __init__(self, work: Work, most_tokens: int, listeners: Sequence[Listener] = ()) -> None:
+        """`work` answers items in order and is called from threads; at most `most_tokens` of single requests wait."""
+        self._work, self._listeners = work, listeners
         self._lanes: OrderedDict[str, deque[Waiting]] = OrderedDict()
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()  # kept, since the loop alone would let them be collected
@@ -140,9 +146,9 @@ class Batcher:
             await self._answer(batch)
             took = time.perf_counter() - start
             self.speed = MEMORY * self.speed + (1 - MEMORY) * sum(one.tokens for one in batch) / took
-            if self._observe:
-                waited = asyncio.get_running_loop().time() - took - min(one.since for one in batch)
-                self._observe(len(batch), max(waited, 0.0), took)
+            waited = asyncio.get_running_loop().time() - took - min(one.since for one in batch)
+            for listener in self._listeners:
+                listener.batch(len(batch), max(waited, 0.0), took)
         self._running -= 1  # with nothing awaited since nothing was waiting, so that nothing is left behind
 
     async def _take(self) -> list[Waiting]:
@@ -177,6 +183,8 @@ class Batcher:
             return
         for one, tags in zip(batch, answers, strict=True):
             _settle(one, tags)
+            for listener in self._listeners:
+                listener.answer(one.item, tags)
 
 
 def _settle(one: Waiting, found: Tags | Exception) -> None:

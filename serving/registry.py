@@ -1,10 +1,13 @@
 """From the name of a model to its bundle: serving's own small door to the MLflow registry.
 
-mlflow costs a second and 165 MB to import, and a server needs it only to find its model, so `fetched` asks a process
-of its own (`python -m serving.registry NAME FOLDER`), which ends when it has answered.
+mlflow costs a second and 165 MB to import, and a server needs it only to fetch its model, so `fetched` asks a process
+of its own (`python -m serving.registry NAME FOLDER`), which ends when it has answered. `standing_for` is asked every
+few seconds, and looks without mlflow: in the database itself, or by the server's REST API.
 """
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,10 +16,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import httpx
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from earful.bundle import MANIFEST
 from earful.errors import BundleError, ModelNotFound
 from earful.settings import RegistrySettings
 
 BUNDLE = "bundle"  # the artifact of a run that holds its bundle
+ALIASED = text("SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias")  # mlflow's table
+PATIENCE = 10  # seconds that a server is given to say which version an alias stands for
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,52 @@ def fetched(model: str) -> Iterator[Found]:
             yield found
         except BundleError as error:  # named by what the person knows, and not by where it was copied to
             raise type(error)(str(error).replace(found.folder, f"version {found.version}")) from error
+
+
+def standing_for(model: str, settings: RegistrySettings) -> str:
+    """What is behind a name now: an alias's version, or the digest of a folder's bundle; a version is itself.
+
+    Raises `ModelNotFound` if there is nothing, or it cannot be reached.
+    """
+    if Path(model).is_dir():
+        try:
+            return "sha256:" + hashlib.sha256(Path(model, MANIFEST).read_bytes()).hexdigest()
+        except OSError as error:
+            raise ModelNotFound(f"{model}: {error.strerror}") from error
+    if model.isdigit():
+        return model
+    try:
+        found = _by_rest(model, settings) if settings.tracking_uri.startswith("http") else _by_query(model, settings)
+    except (SQLAlchemyError, ImportError, httpx.HTTPError, ValueError, KeyError) as error:
+        raise ModelNotFound(f"{settings.tracking_uri} cannot be asked: {str(error).splitlines()[0]}") from error
+    if found is None:
+        raise ModelNotFound(f"no version of {settings.name} in {settings.tracking_uri} is called “{model}”")
+    return found
+
+
+def _by_query(alias: str, settings: RegistrySettings) -> str | None:
+    if (file := settings.file) and not file.exists():  # which SQLite would make
+        raise ModelNotFound(f"there is no store of models at {file}")
+    engine = create_engine(settings.tracking_uri, poolclass=NullPool)
+    with engine.connect() as connection:
+        version = connection.execute(ALIASED, {"name": settings.name, "alias": alias}).scalar()
+    return None if version is None else str(version)
+
+
+def _by_rest(alias: str, settings: RegistrySettings) -> str | None:
+    answer = httpx.get(
+        f"{settings.tracking_uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias",
+        params={"name": settings.name, "alias": alias}, auth=_credentials(), timeout=PATIENCE,
+    )  # fmt: skip
+    if answer.status_code == httpx.codes.NOT_FOUND or "RESOURCE_DOES_NOT_EXIST" in answer.text:
+        return None
+    return str(answer.raise_for_status().json()["model_version"]["version"])
+
+
+def _credentials() -> httpx.BasicAuth | None:
+    """Those that mlflow itself goes by."""
+    name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
+    return httpx.BasicAuth(name, password) if name and password else None
 
 
 def _find(model: str, folder: str) -> Found:

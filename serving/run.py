@@ -44,7 +44,8 @@ def _check_address(settings: ServeSettings) -> None:
 
 def _hand_down(settings: ServeSettings, found: Found) -> None:
     """Leave in the environment what `from_environment` reads."""
-    handed_down = {**settings.model_dump(exclude_none=True), "model": found.folder, "model_version": found.version}
+    handed_down = {**settings.model_dump(exclude_none=True), "model": found.folder}
+    handed_down |= {"model_version": found.version, "followed": settings.model}
     os.environ.update({f"EARFUL_{key.upper()}": str(value) for key, value in handed_down.items() if value is not None})
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from earful.tags import Tags
+from earful.tags import ModelRef, Tags
 from earful.topics import Event, Topic
 
 
@@ -104,8 +104,16 @@ class Health(BaseModel):
     status: Literal["ok"]
 
 
+class RefusedModel(BaseModel):
+    """A model that was to take over, and why it did not."""
+
+    model: str
+    reason: str
+    at: datetime
+
+
 class ModelInfo(BaseModel):
-    """The model that is answering."""
+    """The model that is answering, and the last one that was to take over from it and must not."""
 
     version: str | None
     bundle: str
@@ -117,3 +125,37 @@ class ModelInfo(BaseModel):
     urgencies: list[str]
     metrics: dict[str, float]
     tiers: list[dict[str, Any]]
+    refused: RefusedModel | None
+
+
+class Side(BaseModel):
+    """What one of two models said."""
+
+    category: str
+    confidence: float
+    urgency: str | None
+
+    @classmethod
+    def of(cls, tags: Tags) -> "Side":
+        """The part of an answer that is compared."""
+        urgency = tags.urgency.level if tags.urgency is not None else None
+        return cls(category=tags.category.name, confidence=tags.category.confidence, urgency=urgency)
+
+
+class Sides(BaseModel):
+    """One message, redacted, that two models said different things of."""
+
+    text: str
+    answered: Side
+    shadow: Side
+
+
+class Comparison(BaseModel):
+    """How a model in the shadow compares with the one that answers."""
+
+    model: ModelRef
+    share: float
+    compared: int
+    category_differs: int
+    urgency_differs: int
+    differing: list[Sides]

@@ -1,6 +1,6 @@
 """Settings of the service, from `earful serve` and the environment (`EARFUL_…`), frozen, made once and passed in."""
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -13,6 +13,13 @@ class ServeSettings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     workers: PositiveInt = Field(1, description="Processes, each with a model of its own.")
     model: str = Field("champion", description="Alias, version or bundle folder to serve.")
+    follow_seconds: NonNegativeFloat = Field(
+        5, description="How often to look whether another model is behind the name, and serve that; 0 for never."
+    )
+    shadow: str | None = Field(
+        None, description="Model that answers beside, unseen by callers, such as `challenger`; `/shadow` compares."
+    )
+    shadow_share: float = Field(0.1, ge=0, le=1, description="Share of the traffic that the shadow answers.")
     threads: PositiveInt | None = Field(
         None, description="Cores that one inference may use; half of them if not set, since two are made at once."
     )

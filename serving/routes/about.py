@@ -4,8 +4,9 @@ from fastapi import APIRouter, Depends, Request
 
 from earful.tagger import Tagger
 from earful.taxonomy import Taxonomy
+from serving.following import Follower
 from serving.routes.parameters import no_strangers
-from serving.schemas import Health, ModelInfo
+from serving.schemas import Health, ModelInfo, RefusedModel
 
 router = APIRouter(tags=["about"], dependencies=[Depends(no_strangers)])
 
@@ -40,7 +41,13 @@ async def model(request: Request) -> ModelInfo:
         urgencies=list(manifest.labels.urgency),
         metrics=manifest.metrics,
         tiers=[rule.model_dump() for rule in tagger.bundle.policy.tiers],
+        refused=_refused(request.app.state.follower),
     )
+
+
+def _refused(follower: Follower | None) -> RefusedModel | None:
+    found = follower.refused if follower is not None else None
+    return RefusedModel(model=found.model, reason=found.reason, at=found.at) if found is not None else None
 
 
 @router.get("/taxonomy")
