@@ -24,6 +24,7 @@ FEWEST, TIMES = 16, 5.0  # neighbours that make a candidate, and times as many a
 SAME_TEXT = 0.95  # cosine from which a message only repeats another
 SAME = 0.4  # cosine of two candidates' middles from which they are one
 MOST = 100  # candidates that are kept: the latest
+USUAL = 0.1  # share of all the last messages from which a word tells nothing
 KEYWORDS, WORD = 8, re.compile(r"(?<!@)\b[^\W\d_]{3,}")
 KEPT, KEPT_CHARS = 200, 2000  # messages of a candidate that are kept, the latest, and as much of each
 
@@ -140,5 +141,5 @@ def _shares(messages: Collection[Heard]) -> Counter[str]:
 
 
 def _telling(messages: Collection[Heard], usual: Counter[str]) -> list[str]:
-    more = {word: share - usual[word] for word, share in _shares(messages).items() if share > usual[word]}
+    more = {word: share - usual[word] for word, share in _shares(messages).items() if usual[word] < min(share, USUAL)}
     return sorted(more, key=lambda word: -more[word])[:KEYWORDS]

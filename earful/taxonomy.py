@@ -142,10 +142,10 @@ class Taxonomy(_Part):
             seen[category.name] = n
         for n, category in enumerate(self.categories):
             for miss in category.does_not_count:
-                if miss.goes_to not in seen:
+                if miss.goes_to not in seen or miss.goes_to == category.name:
                     raise _fault(
                         ("categories", n, "does_not_count"),
-                        f'"{category.name}" sends a near miss to "{miss.goes_to}", which is no category',
+                        f'"{category.name}" sends a near miss to "{miss.goes_to}", which is no other category',
                     )
         self._check_rules()
         return self
@@ -210,7 +210,7 @@ def floor(reasons: Iterable[Rule]) -> int:
 def load(path: Path) -> Taxonomy:
     """Read a taxonomy file. Raises `TaxonomyError` naming the file and the place at fault."""
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise TaxonomyError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -19,7 +19,18 @@ from earful.vectors import Floats, Ints, unit
 
 TOPICS, CENTRES, PAGE = "topics.json", "topics.safetensors", "topics.html"
 FILES = (TOPICS, CENTRES, PAGE)  # of a bundle that has topics
+LONGEST_LABEL = 80  # characters
 EventKind = Literal["new", "split", "merged", "ended", "returned", "renamed", "retired"]
+
+
+def as_label(said: str) -> str:
+    """What a person calls a topic, without needless space. Raises `ValueError` if it cannot be shown as one."""
+    label = " ".join(said.split())
+    if not 0 < len(label) <= LONGEST_LABEL:
+        raise ValueError(f"a label has 1 to {LONGEST_LABEL} characters; this one has {len(label)}")
+    if not label.isprintable():
+        raise ValueError("a label has no control characters")
+    return label
 
 
 class _Part(BaseModel):
@@ -70,7 +81,8 @@ class Catalogue(_Part):
     """Every topic there ever was, what became of them, and how near to one (cosine) a message must be to belong to it.
 
     `least` is that by the model's embeddings, `least_read` by the encoder's, in which topics are fitted. `metrics` are
-    those of the last fit. Ids rise, and none is given twice.
+    those of the last fit. Ids rise, and none is given twice in one line of
+    versions; of two fits that start from one version, each gives the same next ids.
     """
 
     topics: tuple[Topic, ...] = ()

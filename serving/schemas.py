@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from earful.tags import ModelRef, Tags
-from earful.topics import Event, Topic
+from earful.topics import Event, Topic, as_label
 
 
 class BatchRequest(BaseModel):
@@ -76,7 +76,7 @@ class NewTopic(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    label: Annotated[str, Field(min_length=1, max_length=80)]
+    label: Annotated[str, AfterValidator(as_label)]
 
 
 class AcceptedTopic(BaseModel):

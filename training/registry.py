@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.exceptions import MlflowException
 
-from earful.errors import BundleError, ModelNotFound
+from earful.errors import BundleError, InputError, ModelNotFound
 from earful.settings import RegistrySettings
 from earful.tagger import Tagger
 
@@ -98,6 +98,23 @@ class Registry:
     def challenge(self, version: str) -> None:
         """Mark a version as the one just trained."""
         self._client.set_registered_model_alias(self.name, CHALLENGER, version)
+
+    def take_over(self, old: Version, version: str) -> bool:
+        """Give a version the aliases that an older one had when `old` was read; whether it is champion then.
+
+        Raises `InputError` if somebody gave them to another one meanwhile.
+        """
+        if lost := set(old.aliases) - set(self._version(old.version).aliases):
+            raise InputError(
+                f"version {old.version} was {' and '.join(sorted(lost))} when this was begun, and is no longer: "
+                "somebody changed the model meanwhile; do it again on what it is now"
+            )
+        for alias in old.aliases:
+            if alias == CHAMPION:
+                self.promote(version)
+            else:
+                self._client.set_registered_model_alias(self.name, alias, version)
+        return CHAMPION in old.aliases
 
     def enter(self, version: str, promoted: bool) -> bool:
         """Make a new version challenger, and champion too if it is to be or there is none; whether it is."""

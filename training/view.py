@@ -70,6 +70,8 @@ def fitted_topics(made: "FittedTopics", as_json: bool) -> None:
     for one in made.events:
         if one.kind != "new" or len(made.events) < len(made.catalogue.active):  # of a first fit, all are new
             console.print(f"topic {one.topic}, {one.kind}: {one.said}", highlight=False, soft_wrap=True)
+    if not made.events:
+        console.print("no topic is new, and none has ended", highlight=False)
     figures = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in made.catalogue.metrics.items())
     console.print(figures, highlight=False, soft_wrap=True)
     role = "champion" if made.is_champion else "challenger; `earful promote challenger` makes it champion"

@@ -68,6 +68,10 @@ async def accept_candidate(
     """Make a topic of a candidate, under a name; messages are given to it from the answer on."""
     state = request.app.state
     async with state.acceptance:
+        if candidate.id not in {one.id for one in watch.candidates}:
+            raise HTTPException(409, f"candidate {candidate.id} was accepted or dismissed by somebody else meanwhile")
+        if state.follower is not None and await state.follower.is_behind():
+            raise HTTPException(409, "the model has changed, and the service is about to take it over; try again")
         tagger: Tagger = state.models.now.tagger
         try:
             made = await to_thread.run_sync(accept, candidate, wanted.label, tagger, state.settings)

@@ -194,3 +194,13 @@ def test_labels_alone_make_a_taxonomy_that_can_be_written(labels: list[str]) -> 
     assert made.names == tuple(sorted(set(labels)))
     assert taxonomy.parse(made.to_toml()).digest == made.digest
     assert taxonomy.from_labels(reversed(labels)).digest == made.digest
+
+
+def test_a_file_that_an_editor_began_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.toml").write_text(SMALL, encoding="utf-8-sig")
+    assert taxonomy.load(tmp_path / "t.toml") == taxonomy.parse(SMALL)
+
+
+def test_a_near_miss_goes_to_another_category() -> None:
+    with pytest.raises(TaxonomyError, match="no other category"):
+        taxonomy.parse(SMALL.replace('goes_to = "billing"', 'goes_to = "refund"'))

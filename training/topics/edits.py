@@ -6,9 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from earful.errors import InputError
-from earful.topics import Catalogue, Event, Topic, Topics, event
-
-LONGEST_LABEL = 80  # characters
+from earful.topics import Catalogue, Event, Topic, Topics, as_label, event
 
 
 def rename(topics: Topics, id: int, label: str) -> Topics:
@@ -38,9 +36,10 @@ def retire(topics: Topics, id: int) -> Topics:
 
 def new_label(topics: Topics, label: str, id: int | None = None) -> str:
     """The label without needless space. Raises `InputError` if it cannot be one, or a topic other than `id` has it."""
-    label = " ".join(label.split())
-    if not 0 < len(label) <= LONGEST_LABEL:
-        raise InputError(f"a label has 1 to {LONGEST_LABEL} characters; this one has {len(label)}")
+    try:
+        label = as_label(label)
+    except ValueError as error:
+        raise InputError(str(error)) from error
     if (other := next((one for one in topics.catalogue.active if one.label == label), None)) and other.id != id:
         raise InputError(f"topic {other.id} is called “{label}” already; merge the two, or choose another name")
     return label
@@ -52,7 +51,8 @@ def active(topics: Topics, id: int) -> Topic:
     if topic is None:
         raise InputError(f"there is no topic {id}; `earful topics list` shows those there are")
     if topic.state != "active":
-        raise InputError(f"topic {id}, “{topic.label}”, is {topic.state}; `earful topics show {id}` says why")
+        last = topics.catalogue.lineage(id)[-1].said
+        raise InputError(f"topic {id}, “{topic.label}”, is {topic.state}: {last}; `earful topics show {id}` says more")
     return topic
 
 

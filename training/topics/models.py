@@ -1,9 +1,11 @@
 """The models that topics belong to: which one, whether it can know any, and how it is given others."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock
 
 from earful import bundle as bundles
 from earful.bundle import Bundle
@@ -27,20 +29,26 @@ class Edited:
 def edit(model: str, out: Path, change: Callable[[Topics], Topics], registry: RegistrySettings) -> Edited:
     """Give a model topics that are changed, as a new version, which takes the place that the old one had.
 
-    Raises an `EarfulError`; nothing is changed then.
+    On one machine edits wait for each other. Raises an `EarfulError`; nothing is changed then.
     """
     bundles.check_writable(out)
     store = Registry(registry)
-    served = is_champion(model, store)
-    with chosen(model, registry) as folder:
-        before = topics_of(bundles.load(folder))
-        after = change(before)
-        manifest = bundles.write_with_topics(folder, after, out)
-    with tracking.start(registry) as run:
-        run.metrics(manifest.metrics)
-        version = run.bundle(out)
-    serves = store.enter(version, served)
+    with _one_at_a_time(registry):
+        old = None if Path(model).is_dir() else store.find(model)
+        with chosen(old.version if old else model, registry) as folder:
+            before = topics_of(bundles.load(folder))
+            after = change(before)
+            manifest = bundles.write_with_topics(folder, after, out)
+        with tracking.start(registry) as run:
+            run.metrics(manifest.metrics)
+            version = run.bundle(out)
+        serves = store.take_over(old, version) if old else store.enter(version, promoted=False)
     return Edited(version, serves, after.catalogue.events[len(before.catalogue.events) :])
+
+
+def _one_at_a_time(registry: RegistrySettings) -> AbstractContextManager[object]:
+    """A lock beside a local store; of a server's, `take_over` says if somebody else was quicker."""
+    return FileLock(f"{registry.file}.lock") if registry.file else nullcontext()
 
 
 def is_champion(model: str, store: Registry) -> bool:

@@ -5,12 +5,16 @@ from pathlib import Path
 
 from earful import bundle as bundles
 from earful.settings import RegistrySettings
-from earful.topics import Catalogue, Event
+from earful.topics import Catalogue, Event, Topics
 from training import tracking
 from training.progress import Reporter
 from training.registry import Registry
-from training.topics import catalogue, charts, clusters, labels, lineage, messages, models
+from training.topics import catalogue, charts, clusters, labels, lineage, messages, models, words
+from training.topics.lineage import Matched
+from training.topics.messages import Messages
 from training.topics.settings import TopicSettings
+
+FEW = 0.2  # of the messages of the last fit, below which a person may not have meant topics to end
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,14 @@ def fit(settings: TopicSettings, registry: RegistrySettings, reporter: Reporter)
     with models.chosen(settings.model, registry) as folder:
         tagger = models.load(folder)
         read = messages.read(settings, tagger, reporter)
+        words.check(read.own_texts)
         known = tagger.bundle.topics
         with reporter.bar("looking for clusters", None):
             model, found = clusters.of_some(read.own_texts, read.own_embeddings, settings.seed)
         with reporter.bar("naming topics", None):
             matched = lineage.match(known, found, read.own_embeddings)
             topics = catalogue.build(known, matched, read, tagger, found)
+        _warn_of_few(known, read, matched, reporter)
         if settings.label_command is not None:
             topics = labels.named(topics, known, settings.label_command, reporter)
         with reporter.bar("drawing", None):
@@ -50,3 +56,14 @@ def fit(settings: TopicSettings, registry: RegistrySettings, reporter: Reporter)
     serves = known is None and models.is_champion(settings.model, store)
     is_champion = store.enter(version, settings.promote or serves)
     return FittedTopics(settings.out, version, is_champion, topics.catalogue, matched.events)
+
+
+def _warn_of_few(known: Topics | None, read: Messages, matched: Matched, reporter: Reporter) -> None:
+    """A week's messages do not mention all that a year's did, and topics that are not mentioned end."""
+    before = sum(topic.size for topic in known.catalogue.active) if known else 0
+    ended = sum(event.kind == "ended" for event in matched.events)
+    if ended and len(read.examples) < FEW * before:
+        reporter.say(
+            f"{ended} topics end, which these {len(read.examples):,} messages do not mention; the last fit had "
+            f"{before:,}: to keep topics, give a fit all the messages that they are to be of"
+        )

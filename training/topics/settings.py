@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from earful.errors import InputError
 from training.settings import Columns
@@ -41,3 +41,9 @@ class TopicSettings(BaseModel):
             description="Program that names a new topic: given its keywords and examples as JSON, it prints a label."
         ),
     ] = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "TopicSettings":
+        if self.since and self.until and self.since >= self.until:
+            raise InputError(f"--since {self.since:%Y-%m-%d} is not before --until {self.until:%Y-%m-%d}")
+        return self

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
+from earful.errors import InputError
+
 KEYWORDS = 10
 CANDIDATES = 40  # words of each topic that keywords are chosen from
 RARE = 0.015  # share of a topic's messages that must have a word: what two people said says nothing of a topic
@@ -39,7 +41,11 @@ class Words(NamedTuple):
 
 
 def describe(texts: Sequence[str], index: Ints, topics: int) -> list[Words]:
-    """Words for each of the topics, from messages and the topic of each (n,), -1 for none."""
+    """Words for each of the topics, from messages and the topic of each (n,), -1 for none.
+
+    Raises `InputError` if the messages have no words, such as emoji alone.
+    """
+    check(texts)
     vectorizer = CountVectorizer(stop_words=list(STOP), token_pattern=WORD, min_df=2 if len(texts) > 2 * SAMPLE else 1)
     counts = vectorizer.fit_transform([text for text, k in zip(texts, index, strict=True) if k >= 0])
     names = vectorizer.get_feature_names_out()
@@ -53,6 +59,13 @@ def describe(texts: Sequence[str], index: Ints, topics: int) -> list[Words]:
         Words(words, label, together.coherence(numbers))
         for words, label, numbers in zip(keywords, labels, picked, strict=True)
     ]
+
+
+def check(texts: Sequence[str]) -> None:
+    """Raises `InputError` if messages have no words, such as emoji alone."""
+    words = CountVectorizer(stop_words=list(STOP), token_pattern=WORD).build_analyzer()
+    if not any(words(text) for text in texts):
+        raise InputError("these messages have no words to name topics by")
 
 
 def diversity(topics: Sequence[Words]) -> float:

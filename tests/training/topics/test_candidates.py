@@ -1,9 +1,11 @@
 """What customers have begun to talk about since topics were fitted, up to the topic that a person accepts."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 
@@ -120,9 +122,26 @@ def test_what_cannot_be_accepted_is_said_and_changes_nothing(client: TestClient)
     refused = client.post(f"/topics/candidates/{found['id']}", json={"label": taken})
     assert refused.status_code == 409
     assert "is called" in refused.json()["detail"]
-    assert client.post(f"/topics/candidates/{found['id']}", json={}).status_code == 422
+    for wrong in ({}, {"label": "a\0b"}, {"label": " "}, {"label": "x" * 81}, {"label": "\x1b[31mred"}):
+        assert client.post(f"/topics/candidates/{found['id']}", json=wrong).status_code == 422
     assert client.post("/topics/candidates/99", json={"label": "Drones"}).status_code == 404
     assert client.get("/topics/candidates").json()["candidates"] == [found]
+
+
+def test_of_two_people_who_accept_a_candidate_at_once_one_is_told_so(trained: Trained, bundle: Path) -> None:
+    app = create(Tagger.load(bundle), ServeSettings(model=str(bundle)))
+
+    async def both() -> list[int]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=None) as client:
+            items = [{"text": text} for text in [*usual(trained, 400), *DRONE]]
+            await client.post("/classify/batch", json={"items": items})
+            ids = [one["id"] for one in (await client.get("/topics/candidates")).json()["candidates"]]
+            labels = [{"label": label} for label in ("Drones", "Flying things")]
+            sent = [client.post(f"/topics/candidates/{ids[0]}", json=label) for label in labels]
+            return sorted(answer.status_code for answer in await asyncio.gather(*sent))
+
+    assert asyncio.run(both()) == [201, 409]
 
 
 def test_a_service_that_cannot_find_candidates_says_why(trained: Trained, bundle: Path) -> None:

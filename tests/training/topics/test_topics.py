@@ -166,6 +166,47 @@ def test_a_fit_that_is_killed_leaves_everything_as_it_was(trained: Trained, stor
     assert not (store / "killed").exists()
 
 
+def test_two_edits_at_once_both_last_and_leave_the_challenger_where_it_is(
+    store: Path, messages: Path, fitted: dict[str, Any]
+) -> None:
+    known = some(messages, 400)
+    result = run(
+        "topics", "fit", "--data", known, "--out", store / "challenger", "--json"
+    )  # a challenger, not promoted
+    challenger = json.loads(result.stdout)["version"]
+    first, second = (topic["id"] for topic in answer("list")[:2])
+    edits = [
+        subprocess.Popen(
+            [sys.executable, "-m", "earful", "topics", "rename", str(id), label, "--out", str(store / label)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for id, label in ((first, "one of them"), (second, "the other"))
+    ]  # fmt: skip
+    said = [edit.communicate(timeout=120)[1].decode() for edit in edits]
+    assert [edit.returncode for edit in edits] == [0, 0], said
+    labels = {topic["id"]: topic["label"] for topic in answer("list")}
+    assert (labels[first], labels[second]) == ("one of them", "the other")
+    models = json.loads(run("models", "--json").stdout)
+    assert {model["version"] for model in models if "challenger" in model["aliases"]} == {challenger}
+
+
+def test_messages_whose_words_cannot_be_told_have_topics_all_the_same(
+    trained: Trained, store: Path, fitted: dict[str, Any]
+) -> None:
+    things = ("包裹", "退款", "账单", "客服", "密码", "航班", "网络", "食物")
+    rows = [
+        f"我的{thing}有问题{n}次了,请{how}处理"
+        for thing in things
+        for n in range(12)
+        for how in ("尽快", "马上", "今天")
+    ]
+    path = store / "chinese.jsonl"
+    path.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows), encoding="utf-8")
+    result = run("topics", "fit", "--data", path, "--model", trained.bundle, "--out", store / "chinese", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["topics"]
+
+
 def test_one_topic_becomes_two(store: Path, messages: Path, fitted: dict[str, Any]) -> None:
     largest = max(fitted["topics"], key=lambda topic: topic["size"])["id"]
     model = store / "bundle"
@@ -218,6 +259,8 @@ BAD = {
     "nothing": (["", " "], (), "0 different messages are too few"),
     "no dates": ([f"message {n}" for n in range(30)], ("--since", "2026-01-01"), "has no date"),
     "no date at all": (["x"], ("--until", "soon"), "“soon” is not a date"),
+    "backwards": (["x"], ("--since", "2026-02-01", "--until", "2026-01-01"), "is not before --until"),
+    "no words": (["".join(chr(0x1F600 + n * k % 67) for k in range(1, 9)) for n in range(60)], (), "have no words"),
     "no column": (["x"], ("--text-column", "body"), "no column “body”"),
 }
 
