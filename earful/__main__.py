@@ -1,4 +1,4 @@
-"""The command line: `earful COMMAND`. It and `topic_commands` alone may reach for training and serving, lazily."""
+"""The command line: `earful COMMAND`. It and `…_commands` alone may reach for training and serving, lazily."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from earful import topic_commands
+from earful import key_commands, topic_commands
 from earful.errors import InputError
 from earful.terminal import (
     Category,
@@ -32,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(topic_commands.app, name="topics")
+app.add_typer(key_commands.app, name="keys")
 # Both libraries report their use to their makers unless told not to before they are loaded.
 UNREPORTED = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
@@ -222,9 +223,10 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
     model: Annotated[str | None, typer.Option(help="Alias, version or bundle folder.")] = None,
     shadow: Annotated[str | None, typer.Option(help="Another, to compare with unseen by callers.")] = None,
+    open_: Annotated[bool | None, typer.Option("--open", help="Listen beyond this machine without keys.")] = None,
 ) -> None:
     """Answer /classify over HTTP."""
-    options = given_options(host=host, port=port, workers=workers, model=model, shadow=shadow)
+    options = given_options(host=host, port=port, workers=workers, model=model, shadow=shadow, open=open_)
     with explained(options):
         from serving import run
         from serving.settings import ServeSettings

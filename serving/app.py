@@ -5,9 +5,11 @@ import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 
 from earful import __version__
@@ -15,10 +17,12 @@ from earful.tagger import Tagger
 from serving import errors, logs
 from serving.batching import Batcher, Room
 from serving.following import Follower
+from serving.keys import Keys
 from serving.limits import BodyLimit, Turnstile
 from serving.models import Models, load
 from serving.routes import about, candidates, classify, topics
 from serving.routes import shadow as comparison
+from serving.routes.access import Access
 from serving.settings import ServeSettings
 from serving.shadow import Shadow
 
@@ -30,18 +34,18 @@ def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None)
     followers = [follower] if follower and settings.follow_seconds else []
     if settings.shadow is not None:
         followers.append(Follower(settings.shadow, settings, lambda: shadow.identity, shadow.swap))
-    app = FastAPIOffline(  # its /docs needs nothing from the internet
-        title="Earful",
-        version=__version__,
-        description="Tags customer feedback.",
-        redoc_url=None,
-        lifespan=_running(followers),
-    )
+    facts: dict[str, Any] = {"title": "Earful", "version": __version__, "description": "Tags customer feedback."}
+    facts |= {"redoc_url": None, "lifespan": _running(followers)}
+    # FastAPIOffline's /docs needs nothing from the internet
+    app = FastAPIOffline(**facts) if settings.has_docs else FastAPI(**facts, openapi_url=None)
+    app.state.access = Access(Keys(settings.keys))
     app.state.settings, app.state.models, app.state.shadow, app.state.follower = settings, models, shadow, follower
     app.state.batcher = batcher = Batcher(models.tag, settings.max_waiting, [shadow])
     app.state.batches = Room(settings.max_waiting_batches)
     app.state.explaining = CapacityLimiter(1)
     app.state.acceptance = CapacityLimiter(1)  # versions of a model are made one after the other
+    if settings.cors:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(Turnstile, path=classify.PATH, batcher=batcher)
     app.include_router(classify.router)

@@ -1,5 +1,6 @@
 """Starting the service: find the model once, then let uvicorn run the workers."""
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from earful.errors import InputError
 from earful.tagger import Tagger
+from serving.keys import Keys
 from serving.registry import Found, fetched
 from serving.settings import ServeSettings
 
@@ -17,6 +19,7 @@ GRACE_SECONDS = 20  # that requests in progress are given when the service is to
 
 def serve(settings: ServeSettings, console: Console) -> None:
     """Listen until stopped. Raises `InputError`, `ModelNotFound` or a `BundleError` before anything listens."""
+    _check_access(settings)
     _check_address(settings)
     with fetched(settings.model) as found:
         _hand_down(settings, found)
@@ -29,6 +32,15 @@ def serve(settings: ServeSettings, console: Console) -> None:
 
         app = from_environment()
     _listen(app, settings, console)  # the bundle is in memory, and its folder gone even if a signal ends us
+
+
+def _check_access(settings: ServeSettings) -> None:
+    Keys(settings.keys)  # a file that cannot be used is said now
+    if not settings.is_local and not settings.keys.exists() and not settings.open:
+        raise InputError(
+            f"{settings.host} is reached from other machines, and there are no keys in {settings.keys}: make one with "
+            "`earful keys create NAME`, or say --open if something else asks who is calling"
+        )
 
 
 def _check_address(settings: ServeSettings) -> None:
@@ -46,6 +58,7 @@ def _hand_down(settings: ServeSettings, found: Found) -> None:
     """Leave in the environment what `from_environment` reads."""
     handed_down = {**settings.model_dump(exclude_none=True), "model": found.folder}
     handed_down |= {"model_version": found.version, "followed": settings.model}
+    handed_down["cors"] = json.dumps(settings.cors)
     os.environ.update({f"EARFUL_{key.upper()}": str(value) for key, value in handed_down.items() if value is not None})
 
 
@@ -65,6 +78,6 @@ def _invitation(settings: ServeSettings) -> str:
     address = f"http://{settings.host}:{settings.port}"
     body = '{"text": "You charged me twice this month and I need the money back before Friday."}'
     return (
-        f"Earful answers on {address} (API: {address}/docs). Try it:\n\n"
+        f"Earful answers on {address}{f' (API: {address}/docs)' if settings.has_docs else ''}. Try it:\n\n"
         f"  curl -s {address}/classify -H 'Content-Type: application/json' -d '{body}'\n"
     )

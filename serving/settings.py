@@ -1,5 +1,8 @@
 """Settings of the service, from `earful serve` and the environment (`EARFUL_…`), frozen, made once and passed in."""
 
+from ipaddress import ip_address
+from pathlib import Path
+
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -9,6 +12,10 @@ class ServeSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EARFUL_", frozen=True, extra="ignore")
 
+    keys: Path = Field(Path("keys.json"), description="File of API keys; once it is there, requests need one.")
+    open: bool = Field(False, description="Listen beyond this machine without keys.")
+    docs: bool | None = Field(None, description="Serve /docs and /openapi.json; only on this machine if not set.")
+    cors: tuple[str, ...] = Field((), description='Origins whose pages may call, as JSON: ["https://desk.example"].')
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
     workers: PositiveInt = Field(1, description="Processes, each with a model of its own.")
@@ -33,3 +40,18 @@ class ServeSettings(BaseSettings):
         500_000, description="Most tokens of requests to /classify/batch in progress; beyond them the answer is 503."
     )
     max_body_bytes: PositiveInt = Field(10_000_000, description="Largest request body, in bytes.")
+
+    @property
+    def has_docs(self) -> bool:
+        """Whether /docs and /openapi.json are served."""
+        return self.is_local if self.docs is None else self.docs
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it listens to this machine alone."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False

@@ -5,9 +5,11 @@ from fastapi import APIRouter, Depends, Request
 from earful.tagger import Tagger
 from earful.taxonomy import Taxonomy
 from serving.following import Follower
+from serving.routes.access import needs
 from serving.routes.parameters import no_strangers
 from serving.schemas import Health, ModelInfo, RefusedModel
 
+READ = [Depends(needs("read"))]
 router = APIRouter(tags=["about"], dependencies=[Depends(no_strangers)])
 
 
@@ -25,7 +27,7 @@ async def readyz() -> Health:
     return Health(status="ok")
 
 
-@router.get("/model")
+@router.get("/model", dependencies=READ)
 async def model(request: Request) -> ModelInfo:
     """The model that is answering: where it came from, what it can say, how good it was measured to be."""
     tagger: Tagger = request.app.state.models.now.tagger
@@ -50,7 +52,7 @@ def _refused(follower: Follower | None) -> RefusedModel | None:
     return RefusedModel(model=found.model, reason=found.reason, at=found.at) if found is not None else None
 
 
-@router.get("/taxonomy")
+@router.get("/taxonomy", dependencies=READ)
 async def taxonomy(request: Request) -> Taxonomy:
     """The taxonomy of the model that is answering."""
     tagger: Tagger = request.app.state.models.now.tagger

@@ -17,4 +17,4 @@ async def caller(
 ) -> Caller:
     """The caller of a request that waits for tags."""
     deadline = float("inf") if x_request_timeout is None else asyncio.get_running_loop().time() + x_request_timeout
-    return Caller(lane="", deadline=deadline, gone=request.is_disconnected)
+    return Caller(lane=request.state.key, deadline=deadline, gone=request.is_disconnected)

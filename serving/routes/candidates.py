@@ -11,10 +11,12 @@ from earful.errors import InputError
 from earful.redact import shown
 from earful.tagger import Tagger
 from serving.acceptance import accept
+from serving.routes.access import needs
 from serving.routes.parameters import no_strangers
 from serving.schemas import AcceptedTopic, CandidateInfo, CandidateList, NewTopic, Problem
 
 SHOWN = 10  # messages of a candidate: the latest
+LABEL = [Depends(needs("label"))]
 router = APIRouter(
     prefix="/topics/candidates",
     tags=["topics"],
@@ -51,14 +53,14 @@ def _info(candidate: Candidate, keywords: list[str]) -> CandidateInfo:
     )
 
 
-@router.get("")
+@router.get("", dependencies=[Depends(needs("read"))])
 def candidates(watch: Annotated[Watch, Depends(_watch)]) -> CandidateList:
     """What many of the last messages say that few of the fit did, the latest first."""
     found = watch.candidates
     return CandidateList(candidates=list(map(_info, found, watch.keywords(found))))
 
 
-@router.post("/{id}", status_code=201, responses={409: {"model": Problem}})
+@router.post("/{id}", dependencies=LABEL, status_code=201, responses={409: {"model": Problem}})
 async def accept_candidate(
     request: Request,
     wanted: NewTopic,
@@ -84,7 +86,7 @@ async def accept_candidate(
     )
 
 
-@router.delete("/{id}", status_code=204)
+@router.delete("/{id}", dependencies=LABEL, status_code=204)
 async def dismiss_candidate(
     watch: Annotated[Watch, Depends(_watch)], candidate: Annotated[Candidate, Depends(_candidate)]
 ) -> None:

@@ -14,16 +14,21 @@ from earful.errors import FeedbackError
 from earful.feedback import Feedback
 from earful.tags import Tags
 from serving.batching import Batcher, Caller, tokens
+from serving.routes.access import needs
 from serving.routes.caller import caller
 from serving.routes.parameters import no_strangers
 from serving.schemas import BatchItem, BatchRequest, BatchResponse, ItemError, Problem
 from serving.settings import ServeSettings
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 413, 415, 422, 503, 504)}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem} for status in (400, 401, 403, 413, 415, 422, 429, 503, 504)
+}
 CHUNK_CHARS = 50_000  # of a batch that wait at a time: a second or so, after which a caller may have gone
 PATH = "/classify"
 BATCH_LANE = "batch of "  # a caller's batches wait in a lane of their own, and never before its single requests
-router = APIRouter(tags=["tagging"], responses=PROBLEMS, dependencies=[Depends(no_strangers)])
+router = APIRouter(
+    tags=["tagging"], responses=PROBLEMS, dependencies=[Depends(no_strangers), Depends(needs("classify"))]
+)
 
 
 async def _settings(request: Request) -> ServeSettings:

@@ -3,11 +3,14 @@
 from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
 
+from serving.routes.access import needs
 from serving.routes.parameters import no_strangers
 from serving.schemas import Comparison, Problem, Side, Sides
 from serving.shadow import Shadow
 
-router = APIRouter(tags=["about"], dependencies=[Depends(no_strangers)], responses={404: {"model": Problem}})
+router = APIRouter(
+    tags=["about"], dependencies=[Depends(no_strangers), Depends(needs("admin"))], responses={404: {"model": Problem}}
+)
 
 
 @router.get("/shadow")

@@ -8,10 +8,13 @@ from starlette.exceptions import HTTPException
 
 from earful.tagger import Tagger
 from earful.topics import Topics
+from serving.routes.access import needs
 from serving.routes.parameters import no_strangers
 from serving.schemas import Problem, TopicDetail, TopicList
 
-router = APIRouter(tags=["topics"], dependencies=[Depends(no_strangers)], responses={404: {"model": Problem}})
+router = APIRouter(
+    tags=["topics"], dependencies=[Depends(no_strangers), Depends(needs("read"))], responses={404: {"model": Problem}}
+)
 
 
 async def _topics(request: Request) -> Topics:
