@@ -25,6 +25,7 @@ from serving.routes import shadow as comparison
 from serving.routes.access import Access
 from serving.settings import ServeSettings
 from serving.shadow import Shadow
+from serving.sight import Figures, Seen
 
 
 def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None) -> FastAPI:
@@ -40,7 +41,8 @@ def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None)
     app = FastAPIOffline(**facts) if settings.has_docs else FastAPI(**facts, openapi_url=None)
     app.state.access = Access(Keys(settings.keys))
     app.state.settings, app.state.models, app.state.shadow, app.state.follower = settings, models, shadow, follower
-    app.state.batcher = batcher = Batcher(models.tag, settings.max_waiting, [shadow])
+    app.state.figures = figures = Figures(app.state)
+    app.state.batcher = batcher = Batcher(models.tag, settings.max_waiting, [shadow, figures])
     app.state.batches = Room(settings.max_waiting_batches)
     app.state.explaining = CapacityLimiter(1)
     app.state.acceptance = CapacityLimiter(1)  # versions of a model are made one after the other
@@ -48,6 +50,7 @@ def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None)
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(Turnstile, path=classify.PATH, batcher=batcher)
+    app.add_middleware(Seen, figures=figures, log_requests=settings.log_requests)
     app.include_router(classify.router)
     app.include_router(about.router)
     app.include_router(comparison.router)

@@ -46,7 +46,7 @@ class Follower:
         self.name = name
         self.refused: Refused | None = None
         self._settings, self._registry = settings, RegistrySettings()
-        self.swaps = 0
+        self.swaps = self.refusals = 0
         self._now, self._swap = now, swap
         self._last = now()
 
@@ -79,6 +79,7 @@ class Follower:
             return
         except BundleError as error:
             self._last, self.refused = model, Refused(model, str(error), datetime.now(UTC))
+            self.refusals += 1
             log.error("a model must not serve", model=self.name, found=model, reason=str(error))
             return
         self._last, self.refused = model, None

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from earful.tagger import Tagger
 from serving.keys import Keys
 from serving.registry import Found, fetched
 from serving.settings import ServeSettings
+from serving.sight import MULTIPROCESS
 
 GRACE_SECONDS = 20  # that requests in progress are given when the service is told to stop
 
@@ -25,8 +27,10 @@ def serve(settings: ServeSettings, console: Console) -> None:
         _hand_down(settings, found)
         if settings.workers > 1:
             Tagger.load(Path(found.folder))  # refused here, once, and not by workers that are replaced for ever
-            # each reads the bundle for itself, as does the one that replaces it if it dies
-            _listen("serving.app:from_environment", settings, console)
+            with tempfile.TemporaryDirectory(prefix="earful-metrics-") as counts:
+                os.environ[MULTIPROCESS] = counts
+                # each reads the bundle for itself, as does the one that replaces it if it dies
+                _listen("serving.app:from_environment", settings, console)
             return
         from serving.app import from_environment
 

@@ -30,6 +30,7 @@ class ServeSettings(BaseSettings):
     threads: PositiveInt | None = Field(
         None, description="Cores that one inference may use; half of them if not set, since two are made at once."
     )
+    log_requests: bool = Field(True, description="Write a line for each request: no text, no key.")
     max_explain_chars: PositiveInt = Field(20_000, description="Longest text that is explained, in characters.")
     max_batch: PositiveInt = Field(1000, description="Most items in one /classify/batch.")
     max_batch_chars: PositiveInt = Field(1_000_000, description="Most characters of text in one /classify/batch.")

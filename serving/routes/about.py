@@ -1,6 +1,8 @@
 """The endpoints that say how the service is and what it serves."""
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from earful.tagger import Tagger
 from earful.taxonomy import Taxonomy
@@ -8,6 +10,7 @@ from serving.following import Follower
 from serving.routes.access import needs
 from serving.routes.parameters import no_strangers
 from serving.schemas import Health, ModelInfo, RefusedModel
+from serving.sight import Figures
 
 READ = [Depends(needs("read"))]
 router = APIRouter(tags=["about"], dependencies=[Depends(no_strangers)])
@@ -25,6 +28,13 @@ async def healthz() -> Health:
 async def readyz() -> Health:
     """The model is loaded and has passed its smoke test; nothing is answered before that."""
     return Health(status="ok")
+
+
+@router.get("/metrics", dependencies=READ, response_class=PlainTextResponse)
+async def metrics(request: Request) -> PlainTextResponse:
+    """Figures for Prometheus."""
+    figures: Figures = request.app.state.figures
+    return PlainTextResponse(figures.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @router.get("/model", dependencies=READ)

@@ -332,7 +332,10 @@ def test_taxonomy_is_that_of_the_file_trained_with(client: TestClient) -> None:
 
 def test_openapi_describes_every_endpoint(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
-    tagging, about = {"/classify", "/classify/batch"}, {"/healthz", "/readyz", "/model", "/taxonomy", "/shadow"}
+    tagging, about = (
+        {"/classify", "/classify/batch"},
+        {"/healthz", "/readyz", "/model", "/taxonomy", "/shadow", "/metrics"},
+    )
     assert paths.keys() == tagging | about | {
         "/topics",
         "/topics/{id}",

@@ -76,7 +76,7 @@ def failure(folder: Path, *arguments: object, **more: str) -> str:
 
 
 def test_the_printed_command_is_answered_by_the_shell(trained: Trained, tmp_path: Path) -> None:
-    with serving(tmp_path, "--model", trained.bundle) as (address, process):
+    with serving(tmp_path, "--model", trained.bundle, EARFUL_LOG_REQUESTS="false") as (address, process):
         assert process.stderr is not None
         printed = next(line for line in process.stderr if line.strip().startswith("curl "))
         assert address in printed
@@ -159,7 +159,7 @@ from fastapi.testclient import TestClient
 from earful.tagger import Tagger
 from serving.settings import ServeSettings
 
-client = TestClient(serving.app.create(Tagger.load(Path(sys.argv[1])), ServeSettings()))
+client = TestClient(serving.app.create(Tagger.load(Path(sys.argv[1])), ServeSettings(log_requests=False)))
 assert client.post("/classify", json={{"text": "It broke."}}).status_code == 200
 print(*[name for name in {HEAVY} if name in sys.modules])
 """
