@@ -14,6 +14,7 @@ EarfulError                     a person can mend it; the message says what, whe
 │   └── BundleSmokeTestFailed   it does not reproduce the answers recorded with it
 ├── ModelNotFound               no such alias or version in the registry
 ├── Overloaded                  more is waiting than will soon be answered (has .seconds to wait)
+├── ServiceError                a service that cannot be reached, or refuses what it was asked (has .status)
 ├── DeadlinePassed              what was asked was not begun in the time that its caller gave it
 └── TrainingError               training cannot go on
     └── ParityError             the exported model does not answer as the trained one
@@ -90,6 +91,14 @@ class DeadlinePassed(EarfulError):
 
     def __init__(self) -> None:
         super().__init__("not begun within the time that was given; give it more, or try again when less is waiting")
+
+
+class ServiceError(EarfulError):
+    """A service cannot be reached (`status` is None), or refuses what it was asked."""
+
+    def __init__(self, status: int | None, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class TrainingError(EarfulError):
