@@ -20,7 +20,7 @@ from serving.following import Follower
 from serving.keys import Keys
 from serving.limits import BodyLimit, Turnstile
 from serving.models import Models, load
-from serving.routes import about, candidates, classify, topics
+from serving.routes import about, candidates, classify, topics, webhooks
 from serving.routes import shadow as comparison
 from serving.routes.access import Access
 from serving.settings import ServeSettings
@@ -43,6 +43,7 @@ def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None)
     app.state.settings, app.state.models, app.state.shadow, app.state.follower = settings, models, shadow, follower
     app.state.figures = figures = Figures(app.state)
     app.state.batcher = batcher = Batcher(models.tag, settings.max_waiting, [shadow, figures])
+    app.state.answered = webhooks.Answered(batcher)
     app.state.batches = Room(settings.max_waiting_batches)
     app.state.explaining = CapacityLimiter(1)
     app.state.acceptance = CapacityLimiter(1)  # versions of a model are made one after the other
@@ -52,6 +53,7 @@ def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None)
     app.add_middleware(Turnstile, path=classify.PATH, batcher=batcher)
     app.add_middleware(Seen, figures=figures, log_requests=settings.log_requests)
     app.include_router(classify.router)
+    app.include_router(webhooks.router)
     app.include_router(about.router)
     app.include_router(comparison.router)
     app.include_router(candidates.router)  # whose paths those of topics would take for ids

@@ -60,7 +60,8 @@ def _check_address(settings: ServeSettings) -> None:
 
 def _hand_down(settings: ServeSettings, found: Found) -> None:
     """Leave in the environment what `from_environment` reads."""
-    handed_down = {**settings.model_dump(exclude_none=True), "model": found.folder}
+    secrets = {"zendesk_secret", "chatwoot_token"}  # which are there already: they come from there alone
+    handed_down = {**settings.model_dump(exclude_none=True, exclude=secrets), "model": found.folder}
     handed_down |= {"model_version": found.version, "followed": settings.model}
     handed_down["cors"] = json.dumps(settings.cors)
     os.environ.update({f"EARFUL_{key.upper()}": str(value) for key, value in handed_down.items() if value is not None})

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from earful.tags import ModelRef, Tags
 from earful.topics import Event, Topic, as_label
+from serving.webhooks import Call
 
 
 class BatchRequest(BaseModel):
@@ -159,3 +160,10 @@ class Comparison(BaseModel):
     category_differs: int
     urgency_differs: int
     differing: list[Sides]
+
+
+class Hooked(BaseModel):
+    """The tags of a support tool's message, and the call that writes them back."""
+
+    tags: Tags
+    write_back: Call

@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 from pathlib import Path
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -30,6 +30,8 @@ class ServeSettings(BaseSettings):
     threads: PositiveInt | None = Field(
         None, description="Cores that one inference may use; half of them if not set, since two are made at once."
     )
+    zendesk_secret: SecretStr | None = Field(None, description="Signing secret of Zendesk's webhook; opens it.")
+    chatwoot_token: SecretStr | None = Field(None, description="Token in the address of Chatwoot's webhook; opens it.")
     log_requests: bool = Field(True, description="Write a line for each request: no text, no key.")
     max_explain_chars: PositiveInt = Field(20_000, description="Longest text that is explained, in characters.")
     max_batch: PositiveInt = Field(1000, description="Most items in one /classify/batch.")
