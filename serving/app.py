@@ -23,6 +23,7 @@ from serving.models import Models, load
 from serving.routes import about, candidates, classify, topics, webhooks
 from serving.routes import shadow as comparison
 from serving.routes.access import Access
+from serving.schemas import Problem
 from serving.settings import ServeSettings
 from serving.shadow import Shadow
 from serving.sight import Figures, Seen
@@ -36,6 +37,7 @@ def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None)
     if settings.shadow is not None:
         followers.append(Follower(settings.shadow, settings, lambda: shadow.identity, shadow.swap))
     facts: dict[str, Any] = {"title": "Earful", "version": __version__, "description": "Tags customer feedback."}
+    facts["responses"] = {status: {"model": Problem} for status in (401, 403, 422, 429)}
     facts |= {"redoc_url": None, "lifespan": _running(followers)}
     # FastAPIOffline's /docs needs nothing from the internet
     app = FastAPIOffline(**facts) if settings.has_docs else FastAPI(**facts, openapi_url=None)

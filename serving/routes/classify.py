@@ -20,9 +20,7 @@ from serving.routes.parameters import no_strangers
 from serving.schemas import BatchItem, BatchRequest, BatchResponse, ItemError, Problem
 from serving.settings import ServeSettings
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem} for status in (400, 401, 403, 413, 415, 422, 429, 503, 504)
-}
+PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 413, 415, 503, 504)}
 CHUNK_CHARS = 50_000  # of a batch that wait at a time: a second or so, after which a caller may have gone
 PATH = "/classify"
 BATCH_LANE = "batch of "  # a caller's batches wait in a lane of their own, and never before its single requests

@@ -22,7 +22,7 @@ from serving.schemas import Hooked, Problem
 from serving.webhooks import Message, TicketEvent, Trigger
 
 KEPT = 10_000  # answers, the last given
-STATUSES = (400, 401, 404, 422, 503)
+STATUSES = (400, 404, 503)
 PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in STATUSES}
 NOTHING: dict[int | str, dict[str, Any]] = {204: {"description": "No customer's message: there is nothing to tag."}}
 TICKET: TypeAdapter[TicketEvent | Trigger] = TypeAdapter(TicketEvent | Trigger)
