@@ -6,6 +6,7 @@ it. One that must not serve is refused, and said to be; what served before goes 
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +48,9 @@ class Follower:
         self.refused: Refused | None = None
         self._settings, self._registry = settings, RegistrySettings()
         self.swaps = self.refusals = 0
+        self._loading = ThreadPoolExecutor(
+            1
+        )  # always the same thread: each has memory of its own that it hardly gives back
         self._now, self._swap = now, swap
         self._last = now()
 
@@ -73,7 +77,7 @@ class Follower:
             if model in (self._last, self._now()):
                 self._last = model
                 return
-            tagger = await to_thread.run_sync(self._fetch)
+            tagger = await asyncio.get_running_loop().run_in_executor(self._loading, self._fetch)
         except ModelNotFound as error:  # nothing is there, or it cannot be reached: perhaps it can next time
             log.warning("the model cannot be looked up", model=self.name, reason=str(error))
             return
