@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from earful import taxonomy as taxonomies
 from earful import topics as topic_files
+from earful.drift import Reference
 from earful.errors import (
     BundleError,
     BundleFileMissing,
@@ -87,6 +88,7 @@ class Manifest(_Part):
     created_at: str
     metrics: dict[str, float]
     smoke: tuple[SmokeAnswer, ...]
+    reference: Reference | None = None  # what it was measured on was like; None in bundles from before that was kept
 
 
 @dataclass(frozen=True)

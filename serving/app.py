@@ -44,7 +44,7 @@ def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None)
     app.state.access = Access(Keys(settings.keys))
     app.state.settings, app.state.models, app.state.shadow, app.state.follower = settings, models, shadow, follower
     app.state.figures = figures = Figures(app.state)
-    app.state.batcher = batcher = Batcher(models.tag, settings.max_waiting, [shadow, figures])
+    app.state.batcher = batcher = Batcher(models.tag, settings.max_waiting, [models, shadow, figures])
     app.state.answered = webhooks.Answered(batcher)
     app.state.batches = Room(settings.max_waiting_batches)
     app.state.explaining = CapacityLimiter(1)

@@ -129,6 +129,21 @@ class ModelInfo(BaseModel):
     refused: RefusedModel | None
 
 
+class DriftInfo(BaseModel):
+    """The last answers beside those to the rows that the model was measured on, by population stability index.
+
+    `indices` are of each thing compared, and empty until as many answers as `needed` were given; `changed` are those at
+    the `threshold` or above.
+    """
+
+    answers: int
+    needed: int
+    rows: int
+    threshold: float
+    indices: dict[str, float]
+    changed: list[str]
+
+
 class Side(BaseModel):
     """What one of two models said."""
 

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from starlette.datastructures import MutableHeaders, State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from earful.drift import CHANGED
 from earful.feedback import Feedback
 from earful.tags import Tags
 
@@ -88,6 +89,13 @@ class _Now(Collector):
         model = InfoMetricFamily("earful_model", "The model that answers.")
         model.add_metric([], {"version": ref.version or "", "bundle": ref.bundle, "taxonomy": ref.taxonomy})
         yield model
+        drift = state.models.now.drift
+        indices = GaugeMetricFamily(
+            "earful_drift", f"Population stability index; from {CHANGED} on it is not what was learned.", labels=["of"]
+        )
+        for thing, index in (drift.indices() if drift is not None else {}).items():
+            indices.add_metric([thing], index)
+        yield indices
         if state.follower is not None:
             yield CounterMetricFamily("earful_swaps", "Models taken over.", value=state.follower.swaps)
             yield CounterMetricFamily("earful_refused_models", "Models refused.", value=state.follower.refusals)

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score, precision_recall_fscore_support
 
+from earful import drift
+from earful.drift import Reference
 from earful.policy import Policy
 from earful.tagger import Logits, Tagger
 from earful.taxonomy import URGENCIES, Taxonomy, floor
@@ -121,6 +123,16 @@ def _listed(present: Floats, categories: Floats, policy: Policy) -> NDArray[np.b
 def floors(taxonomy: Taxonomy, examples: Sequence[Example]) -> list[int]:
     """The levels below which the taxonomy's rules let no example fall."""
     return [floor(taxonomy.reasons(normalise(example.feedback.text))) for example in examples]
+
+
+def reference(answered: Answered, names: Sequence[str], examples: Sequence[Example]) -> Reference:
+    """What the rows that were measured on are like, by a bundle's own answers."""
+    best, confidence = answered.category.argmax(axis=1), answered.category.max(axis=1)
+    levels = [None] * len(best) if answered.level is None else [URGENCIES[level] for level in answered.level]
+    return drift.reference(
+        drift.facts(example.feedback.text, names[k], float(sure), level)
+        for example, k, sure, level in zip(examples, best, confidence, levels, strict=True)
+    )
 
 
 def report(answered: Answered, policy: Policy, names: Sequence[str], examples: Sequence[Example]) -> Report:

@@ -184,6 +184,7 @@ def _finish(
             content |= carry.carried(topics, texts, logits.embedding, settings.base_model).files()
     manifest = _manifest(prepared, encoder, fitted, run.id)
     manifest |= {"metrics": report.metrics, "smoke": _smoke(tagger, policy)}
+    manifest["reference"] = evaluate.reference(answered, names, measured)
     bundles.write(settings.out, content, **manifest)
     if policy.review_below and min(policy.review_below) > 1:
         reporter.say(

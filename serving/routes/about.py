@@ -3,13 +3,15 @@
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.exceptions import HTTPException
 
+from earful.drift import CHANGED, FEWEST, Drift
 from earful.tagger import Tagger
 from earful.taxonomy import Taxonomy
 from serving.following import Follower
 from serving.routes.access import needs
 from serving.routes.parameters import no_strangers
-from serving.schemas import Health, ModelInfo, RefusedModel
+from serving.schemas import DriftInfo, Health, ModelInfo, Problem, RefusedModel
 from serving.sight import Figures
 
 READ = [Depends(needs("read"))]
@@ -54,6 +56,19 @@ async def model(request: Request) -> ModelInfo:
         metrics=manifest.metrics,
         tiers=[rule.model_dump() for rule in tagger.bundle.policy.tiers],
         refused=_refused(request.app.state.follower),
+    )
+
+
+@router.get("/drift", dependencies=READ, responses={404: {"model": Problem}})
+async def drift(request: Request) -> DriftInfo:
+    """Whether the last answers are still like those to the rows that the model was measured on."""
+    found: Drift | None = request.app.state.models.now.drift
+    if found is None:
+        raise HTTPException(404, "the model that answers does not know what it was measured on; train it again")
+    indices = found.indices()
+    changed = [thing for thing, index in indices.items() if index >= CHANGED]
+    return DriftInfo(
+        answers=found.rows, needed=FEWEST, rows=found.known.rows, threshold=CHANGED, indices=indices, changed=changed
     )
 
 

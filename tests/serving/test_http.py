@@ -334,7 +334,7 @@ def test_openapi_describes_every_endpoint(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     tagging, about = (
         {"/classify", "/classify/batch"},
-        {"/healthz", "/readyz", "/model", "/taxonomy", "/shadow", "/metrics"},
+        {"/healthz", "/readyz", "/model", "/taxonomy", "/shadow", "/metrics", "/drift"},
     )
     assert paths.keys() == tagging | about | {
         "/topics",
