@@ -39,6 +39,13 @@ def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None)
     facts: dict[str, Any] = {"title": "Earful", "version": __version__, "description": "Tags customer feedback."}
     facts["responses"] = {status: {"model": Problem} for status in (401, 403, 422, 429)}
     facts |= {"redoc_url": None, "lifespan": _running(followers)}
+    # Of what FastAPI reports by OpenTelemetry, its logs may hold what customers wrote, and metrics there are already.
+    facts["telemetry"] = {
+        "tracing": settings.traces,
+        "auto_configure": settings.traces,
+        "logs": False,
+        "metrics": False,
+    }
     # FastAPIOffline's /docs needs nothing from the internet
     app = FastAPIOffline(**facts) if settings.has_docs else FastAPI(**facts, openapi_url=None)
     app.state.access = Access(Keys(settings.keys))

@@ -33,6 +33,7 @@ class ServeSettings(BaseSettings):
     zendesk_secret: SecretStr | None = Field(None, description="Signing secret of Zendesk's webhook; opens it.")
     chatwoot_token: SecretStr | None = Field(None, description="Token in the address of Chatwoot's webhook; opens it.")
     log_requests: bool = Field(True, description="Write a line for each request: no text, no key.")
+    traces: bool = Field(False, description="Send OpenTelemetry traces to where OTEL_EXPORTER_OTLP_ENDPOINT says.")
     max_explain_chars: PositiveInt = Field(20_000, description="Longest text that is explained, in characters.")
     max_batch: PositiveInt = Field(1000, description="Most items in one /classify/batch.")
     max_batch_chars: PositiveInt = Field(1_000_000, description="Most characters of text in one /classify/batch.")

@@ -2,7 +2,10 @@
 
 import json
 import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -80,3 +83,38 @@ def test_several_workers_count_together(trained: Trained, tmp_path: Path) -> Non
         found = figures(httpx.get(f"{address}/metrics").text)
     assert found["earful_requests_total[('path', '/classify'), ('status', '200')]"] == 12
     assert found["earful_batch_items_sum[]"] == 12
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Receives traces as an OpenTelemetry collector does."""
+
+    received: ClassVar[list[bytes]] = []
+
+    def do_POST(self) -> None:
+        self.received.append(self.path.encode() + self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_traces_go_to_a_collector_without_what_was_said(trained: Trained, tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        Thread(target=collector.serve_forever, daemon=True).start()
+        told = {
+            "EARFUL_TRACES": "true",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+        }
+        with serving(tmp_path, "--model", trained.bundle, **told) as (address, process):
+            httpx.post(f"{address}/classify", json=ITEM)
+            httpx.post(f"{address}/classify", json={"text": [PRIVATE]})
+            process.terminate()
+            process.communicate(timeout=PATIENCE)
+        collector.shutdown()
+    sent = b"".join(Collector.received)
+    assert b"/v1/traces" in sent
+    assert b"/classify" in sent
+    assert PRIVATE.encode() not in sent
