@@ -141,15 +141,19 @@ class Batcher:
 
     async def _run(self) -> None:
         """Answer what waits until nothing does."""
-        while batch := await self._take():
-            start = time.perf_counter()
-            await self._answer(batch)
-            took = time.perf_counter() - start
-            self.speed = MEMORY * self.speed + (1 - MEMORY) * sum(one.tokens for one in batch) / took
-            waited = asyncio.get_running_loop().time() - took - min(one.since for one in batch)
-            for listener in self._listeners:
-                listener.batch(len(batch), max(waited, 0.0), took)
-        self._running -= 1  # with nothing awaited since nothing was waiting, so that nothing is left behind
+        try:
+            while batch := await self._take():
+                start = time.perf_counter()
+                await self._answer(batch)
+                self._note(batch, time.perf_counter() - start)
+        finally:
+            self._running -= 1  # with nothing awaited since nothing was waiting, so that nothing is left behind
+
+    def _note(self, batch: Sequence[Waiting], took: float) -> None:
+        self.speed = MEMORY * self.speed + (1 - MEMORY) * sum(one.tokens for one in batch) / took
+        waited = asyncio.get_running_loop().time() - took - min(one.since for one in batch)
+        for listener in self._listeners:
+            listener.batch(len(batch), max(waited, 0.0), took)
 
     async def _take(self) -> list[Waiting]:
         """One from each lane in turn, until a batch is full.
