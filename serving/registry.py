@@ -16,17 +16,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import httpx
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
-
 from earful.bundle import MANIFEST
 from earful.errors import BundleError, ModelNotFound
 from earful.settings import RegistrySettings
 
 BUNDLE = "bundle"  # the artifact of a run that holds its bundle
-ALIASED = text("SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias")  # mlflow's table
+ALIASED = "SELECT version FROM registered_model_aliases WHERE name = :name AND alias = :alias"  # mlflow's own table
 PATIENCE = 10  # seconds that a server is given to say which version an alias stands for
 
 
@@ -67,38 +62,47 @@ def standing_for(model: str, settings: RegistrySettings) -> str:
             raise ModelNotFound(f"{model}: {error.strerror}") from error
     if model.isdigit():
         return model
-    try:
-        found = _by_rest(model, settings) if settings.tracking_uri.startswith("http") else _by_query(model, settings)
-    except (SQLAlchemyError, ImportError, httpx.HTTPError, ValueError, KeyError) as error:
-        raise ModelNotFound(f"{settings.tracking_uri} cannot be asked: {str(error).splitlines()[0]}") from error
+    found = _by_rest(model, settings) if settings.tracking_uri.startswith("http") else _by_query(model, settings)
     if found is None:
         raise ModelNotFound(f"no version of {settings.name} in {settings.tracking_uri} is called “{model}”")
     return found
 
 
+def _unasked(settings: RegistrySettings, error: Exception) -> ModelNotFound:
+    return ModelNotFound(f"{settings.tracking_uri} cannot be asked: {str(error).splitlines()[0]}")
+
+
 def _by_query(alias: str, settings: RegistrySettings) -> str | None:
     if (file := settings.file) and not file.exists():  # which SQLite would make
         raise ModelNotFound(f"there is no store of models at {file}")
-    engine = create_engine(settings.tracking_uri, poolclass=NullPool)
-    with engine.connect() as connection:
-        version = connection.execute(ALIASED, {"name": settings.name, "alias": alias}).scalar()
+    from sqlalchemy import create_engine, text  # a fifth of the server's start, for those alone that need it
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    try:
+        engine = create_engine(settings.tracking_uri, poolclass=NullPool)
+        with engine.connect() as connection:
+            version = connection.execute(text(ALIASED), {"name": settings.name, "alias": alias}).scalar()
+    except (SQLAlchemyError, ImportError) as error:  # the latter: no driver for that kind of database
+        raise _unasked(settings, error) from error
     return None if version is None else str(version)
 
 
 def _by_rest(alias: str, settings: RegistrySettings) -> str | None:
-    answer = httpx.get(
-        f"{settings.tracking_uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias",
-        params={"name": settings.name, "alias": alias}, auth=_credentials(), timeout=PATIENCE,
-    )  # fmt: skip
-    if answer.status_code == httpx.codes.NOT_FOUND or "RESOURCE_DOES_NOT_EXIST" in answer.text:
-        return None
-    return str(answer.raise_for_status().json()["model_version"]["version"])
+    import httpx  # as above
 
-
-def _credentials() -> httpx.BasicAuth | None:
-    """Those that mlflow itself goes by."""
-    name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))
-    return httpx.BasicAuth(name, password) if name and password else None
+    name, password = (os.environ.get(f"MLFLOW_TRACKING_{part}") for part in ("USERNAME", "PASSWORD"))  # mlflow's own
+    try:
+        answer = httpx.get(
+            f"{settings.tracking_uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias",
+            params={"name": settings.name, "alias": alias}, timeout=PATIENCE,
+            auth=httpx.BasicAuth(name, password) if name and password else None,
+        )  # fmt: skip
+        if answer.status_code == httpx.codes.NOT_FOUND or "RESOURCE_DOES_NOT_EXIST" in answer.text:
+            return None
+        return str(answer.raise_for_status().json()["model_version"]["version"])
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise _unasked(settings, error) from error
 
 
 def _find(model: str, folder: str) -> Found:

@@ -161,7 +161,9 @@ def test_no_request_fails_and_every_answer_names_a_model_that_was_there(bundle: 
 
     answers = asyncio.run(main())
     assert {answer.status_code for answer in answers} == {200}
-    assert {answer.json()["model"]["bundle"] for answer in answers} == digests
+    answered = {answer.json()["model"]["bundle"] for answer in answers}
+    assert answered <= digests
+    assert len(answered) > 1
 
 
 def stricter(bundle: Path) -> None:
