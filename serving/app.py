@@ -59,8 +59,9 @@ def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None)
     if settings.cors:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["*"], allow_headers=["*"])
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
-    app.add_middleware(Turnstile, path=classify.PATH, batcher=batcher)
     app.add_middleware(Seen, figures=figures, log_requests=settings.log_requests)
+    refused = figures.requests.labels(classify.PATH, 503).inc
+    app.add_middleware(Turnstile, path=classify.PATH, batcher=batcher, refused=refused)
     app.include_router(classify.router)
     app.include_router(webhooks.router)
     app.include_router(about.router)

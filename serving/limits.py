@@ -1,5 +1,7 @@
 """Refusing requests before they are read: bodies that are too large, and more than will soon be answered."""
 
+from collections.abc import Callable
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,20 +43,23 @@ class BodyLimit:
 class Turnstile:
     """ASGI middleware: answers 503 to a request to tag one feedback when no more may wait.
 
-    Whoever asks more than can be answered takes no more of its time than this.
+    It stands before everything else and writes no line: whoever asks more than can be answered takes no more time than
+    this of those who are answered.
     """
 
-    def __init__(self, app: ASGIApp, path: str, batcher: Batcher) -> None:
-        self.app, self.path, self.batcher = app, path, batcher
+    def __init__(self, app: ASGIApp, path: str, batcher: Batcher, refused: Callable[[], None]) -> None:
+        """`refused` is told of each."""
+        self.app, self.path, self.batcher, self.refused = app, path, batcher, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on if there is room for it, by the length that it says it has."""
         if scope["type"] == "http" and scope["path"] == self.path:
-            declared = dict(scope["headers"]).get(b"content-length", b"")
+            declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
             size = int(declared) if declared.isdigit() else 0
             try:
                 self.batcher.room.check(size // BYTES_A_TOKEN, self.batcher.speed)
             except Overloaded as error:
+                self.refused()
                 await overloaded(error)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
