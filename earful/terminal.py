@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
 from earful.errors import EarfulError
@@ -58,6 +59,8 @@ def explained(given: Mapping[str, Any] | None = None) -> Iterator[None]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise _failed(f"{_setting(first['loc'], given)}: {first['msg']}", code=2) from None
+    except SettingsError as error:  # a variable of the environment that should be JSON
+        raise _failed(f"{error}; write its value as JSON", code=2) from None
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package in OURS:

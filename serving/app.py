@@ -22,7 +22,7 @@ from serving.limits import BodyLimit, Turnstile
 from serving.models import Models, load
 from serving.routes import about, candidates, classify, topics, webhooks
 from serving.routes import shadow as comparison
-from serving.routes.access import Access
+from serving.routes.access import Access, Door
 from serving.schemas import Problem
 from serving.settings import ServeSettings
 from serving.shadow import Shadow
@@ -48,16 +48,17 @@ def create(tagger: Tagger, settings: ServeSettings, followed: str | None = None)
     }
     # FastAPIOffline's /docs needs nothing from the internet
     app = FastAPIOffline(**facts) if settings.has_docs else FastAPI(**facts, openapi_url=None)
-    app.state.access = Access(Keys(settings.keys))
+    app.state.access = access = Access(Keys(settings.keys, settings.keys_required))
     app.state.settings, app.state.models, app.state.shadow, app.state.follower = settings, models, shadow, follower
     app.state.figures = figures = Figures(app.state)
     app.state.batcher = batcher = Batcher(models.tag, settings.max_waiting, [models, shadow, figures])
     app.state.answered = webhooks.Answered(batcher)
     app.state.batches = Room(settings.max_waiting_batches)
-    app.state.explaining = CapacityLimiter(1)
+    app.state.explaining, app.state.explanations = CapacityLimiter(1), Room(settings.max_waiting)
     app.state.acceptance = CapacityLimiter(1)  # versions of a model are made one after the other
     if settings.cors:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["*"], allow_headers=["*"])
+    app.add_middleware(Door, access=access)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
     app.add_middleware(Seen, figures=figures, log_requests=settings.log_requests)
     refused = figures.requests.labels(classify.PATH, 503).inc

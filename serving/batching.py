@@ -34,7 +34,7 @@ def tokens(text: str) -> int:
 
 
 class Room:
-    """So many tokens may wait; what is alone may be of any size."""
+    """So many tokens may wait; where nothing else does, one may be of any size. What is worked on waits no more."""
 
     def __init__(self, most: int) -> None:
         self.most, self.used = most, 0
@@ -76,6 +76,7 @@ class Waiting:
     caller: Caller
     tokens: int
     since: float
+    room: Room
     answer: asyncio.Future[Tags] = field(repr=False)
 
     async def wanted(self, now: float) -> bool:
@@ -121,16 +122,18 @@ class Batcher:
     async def tag(self, item: Feedback, caller: Caller) -> Tags:
         """Tags for one feedback. Raises `Overloaded` or `DeadlinePassed`."""
         wanted = tokens(item.text)
-        with self.room.taken(wanted, self.speed):
-            return await self._join(item, caller, wanted)
+        self.room.check(wanted, self.speed)
+        return await self._join(item, caller, wanted, self.room)
 
     async def tag_all(self, items: Sequence[Feedback], caller: Caller) -> list[Tags]:
         """Tags for each feedback, in order; whoever calls sees to it that they are not too many."""
-        return await asyncio.gather(*(self._join(item, caller, tokens(item.text)) for item in items))
+        free = Room(0)  # the caller has seen to that
+        return await asyncio.gather(*(self._join(item, caller, tokens(item.text), free) for item in items))
 
-    def _join(self, item: Feedback, caller: Caller, wanted: int) -> asyncio.Future[Tags]:
+    def _join(self, item: Feedback, caller: Caller, wanted: int, room: Room) -> asyncio.Future[Tags]:
         loop = asyncio.get_running_loop()
-        one = Waiting(item, caller, wanted, loop.time(), loop.create_future())
+        room.used += wanted
+        one = Waiting(item, caller, wanted, loop.time(), room, loop.create_future())
         self._lanes.setdefault(caller.lane, deque()).append(one)
         if self._running < AT_ONCE:
             self._running += 1
@@ -167,6 +170,7 @@ class Batcher:
             if batch and size + waiting[0].tokens > BATCH_TOKENS:
                 break  # it is the first of the next batch
             one = waiting.popleft()
+            one.room.used -= one.tokens
             self._lanes.move_to_end(lane)
             if not waiting:
                 del self._lanes[lane]

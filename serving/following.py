@@ -82,14 +82,21 @@ class Follower:
             log.warning("the model cannot be looked up", model=self.name, reason=str(error))
             return
         except BundleError as error:
-            self._last, self.refused = model, Refused(model, str(error), datetime.now(UTC))
-            self.refusals += 1
-            log.error("a model must not serve", model=self.name, found=model, reason=str(error))
+            self._refuse(model, str(error))
             return
-        self._last, self.refused = model, None
+        self._last, self.refused = tagger.ref.identity, None
         self._swap(tagger)
         self.swaps += 1
         log.info("another model serves", model=self.name, version=tagger.ref.version, bundle=tagger.ref.bundle)
+
+    def _refuse(self, model: str, reason: str) -> None:
+        """Remember why; a version stays what it is, but a folder may be in the middle of being copied."""
+        if not Path(self.name).is_dir():
+            self._last = model
+        if self.refused is None or (self.refused.model, self.refused.reason) != (model, reason):
+            self.refused = Refused(model, reason, datetime.now(UTC))
+            self.refusals += 1
+            log.error("a model must not serve", model=self.name, found=model, reason=reason)
 
     def _fetch(self) -> Tagger:
         with fetched(self.name) as found:

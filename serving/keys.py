@@ -24,9 +24,11 @@ PRIVATE = 0o600
 
 def _is_rate(said: str) -> str:
     try:
-        limits.parse(said)
+        (rate,) = limits.parse_many(said)
     except ValueError:
-        raise PydanticCustomError("rate", "is no rate such as 600/minute or 20/second") from None
+        rate = None
+    if rate is None or rate.amount < 1:
+        raise PydanticCustomError("rate", "is no rate such as 600/minute or 20/second")
     return said
 
 
@@ -55,12 +57,15 @@ class _File(BaseModel):
 class Keys:
     """The file of keys. What is changed in it holds from the next request on."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises `InputError` if the file is there and cannot be used."""
+    def __init__(self, path: Path, required: bool = False) -> None:
+        """`required`: requests need a key, be there a file or not.
+
+        Raises `InputError` if the file is there and cannot be used.
+        """
         self.path = path
         self._read_at: tuple[int, int] | None = None
         self._by_digest: dict[str, Key] = {}
-        self._required = False
+        self._required = required
         self.all()
 
     @property

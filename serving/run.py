@@ -9,10 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
-from earful.errors import InputError
+from earful.errors import InputError, ModelNotFound
+from earful.settings import RegistrySettings
 from earful.tagger import Tagger
 from serving.keys import Keys
-from serving.registry import Found, fetched
+from serving.registry import Found, fetched, standing_for
 from serving.settings import ServeSettings
 from serving.sight import MULTIPROCESS
 
@@ -40,6 +41,13 @@ def serve(settings: ServeSettings, console: Console) -> None:
 
 def _check_access(settings: ServeSettings) -> None:
     Keys(settings.keys)  # a file that cannot be used is said now
+    if "keys" in settings.model_fields_set and not settings.keys.exists():
+        raise InputError(f"{settings.keys}: there is no such file of keys; `earful keys create NAME` makes it")
+    if settings.shadow is not None:
+        try:
+            standing_for(settings.shadow, RegistrySettings())
+        except ModelNotFound as error:
+            raise ModelNotFound(f"the shadow “{settings.shadow}”: {error}") from error
     if not settings.is_local and not settings.keys.exists() and not settings.open:
         raise InputError(
             f"{settings.host} is reached from other machines, and there are no keys in {settings.keys}: make one with "
@@ -63,6 +71,7 @@ def _hand_down(settings: ServeSettings, found: Found) -> None:
     secrets = {"zendesk_secret", "chatwoot_token"}  # which are there already: they come from there alone
     handed_down = {**settings.model_dump(exclude_none=True, exclude=secrets), "model": found.folder}
     handed_down |= {"model_version": found.version, "followed": settings.model}
+    handed_down["keys_required"] = settings.keys.exists()  # for workers that replace others when it has gone
     handed_down["cors"] = json.dumps(settings.cors)
     os.environ.update({f"EARFUL_{key.upper()}": str(value) for key, value in handed_down.items() if value is not None})
 

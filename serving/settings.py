@@ -13,6 +13,7 @@ class ServeSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EARFUL_", frozen=True, extra="ignore")
 
     keys: Path = Field(Path("keys.json"), description="File of API keys; once it is there, requests need one.")
+    keys_required: bool = Field(False, description="Ask for a key even if there is no file of keys.")
     open: bool = Field(False, description="Listen beyond this machine without keys.")
     docs: bool | None = Field(None, description="Serve /docs and /openapi.json; only on this machine if not set.")
     cors: tuple[str, ...] = Field((), description='Origins whose pages may call, as JSON: ["https://desk.example"].')

@@ -4,39 +4,55 @@ from collections.abc import Awaitable, Callable
 from math import ceil
 from time import time
 
+import structlog
 from fastapi import Request, Response
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.keys import Key, Keys, Scope
+from earful.errors import InputError
+from serving import keys
+from serving.errors import problem
+from serving.keys import Key, Keys
 
+log = structlog.get_logger()
 SHOW = {"WWW-Authenticate": "Bearer"}
 
 
 class Access:
     """The keys of a service, and how often each was used."""
 
-    def __init__(self, keys: Keys) -> None:
-        self.keys = keys
+    def __init__(self, known: Keys) -> None:
+        self.keys = known
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
-    def check(self, authorization: str | None, scope: Scope) -> Key | None:
+    def check(self, authorization: str | None, scope: keys.Scope) -> Key | None:
         """The key shown in an `Authorization` header, None if none is needed.
 
         Raises `HTTPException` if it does not open `scope`.
         """
+        key = self.known(authorization)
+        if key is not None and not key.may(scope):
+            raise HTTPException(403, f"the key “{key.name}” may not {scope}; it may {', '.join(key.scopes)}")
+        return key
+
+    def known(self, authorization: str | None) -> Key | None:
+        """The same, whatever it opens."""
         if not self.keys.required:
             return None
         kind, _, secret = (authorization or "").partition(" ")
         if kind.lower() != "bearer" or not secret:
             raise HTTPException(401, "show a key: Authorization: Bearer …", SHOW)
-        key = self.keys.find(secret.strip())
+        try:
+            key = self.keys.find(secret.strip())
+        except InputError as error:
+            log.error("keys cannot be read", reason=str(error))
+            raise HTTPException(503, "keys cannot be read at the moment; the service's log says why") from error
         if key is None:
             raise HTTPException(401, "this key is not known, or was revoked", SHOW)
-        if not key.may(scope):
-            raise HTTPException(403, f"the key “{key.name}” may not {scope}; it may {', '.join(key.scopes)}")
         return key
 
     def count(self, key: Key) -> dict[str, str]:
@@ -61,7 +77,26 @@ class Access:
         }
 
 
-def needs(scope: Scope) -> Callable[[Request, Response], Awaitable[None]]:
+class Door:
+    """ASGI middleware: refuses who shows no key before a body is read, since bodies take memory."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self.app, self.access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on. What has no body is checked by its endpoint alone; webhooks have their own secrets."""
+        if scope["type"] == "http" and scope["method"] == "POST" and not scope["path"].startswith("/webhooks/"):
+            try:
+                self.access.known(Headers(scope=scope).get("authorization"))
+            except HTTPException as error:
+                answer = problem(error.status_code, error.detail)
+                answer.headers.update(error.headers or {})
+                await answer(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def needs(scope: keys.Scope) -> Callable[[Request, Response], Awaitable[None]]:
     """A dependency of endpoints that only keys of that scope open; leaves the key's name in `request.state.key`."""
 
     async def dependency(request: Request, response: Response) -> None:

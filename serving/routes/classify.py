@@ -1,5 +1,6 @@
 """The two endpoints that tag."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from earful import explain as evidence
 from earful import feedback
-from earful.errors import FeedbackError
+from earful.errors import DeadlinePassed, FeedbackError
 from earful.feedback import Feedback
 from earful.tags import Tags
 from serving.batching import Batcher, Caller, tokens
@@ -23,6 +24,7 @@ from serving.settings import ServeSettings
 PROBLEMS: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (400, 413, 415, 503, 504)}
 CHUNK_CHARS = 50_000  # of a batch that wait at a time: a second or so, after which a caller may have gone
 PATH = "/classify"
+EXPLAINING = 14  # times as much as a plain answer
 BATCH_LANE = "batch of "  # a caller's batches wait in a lane of their own, and never before its single requests
 router = APIRouter(
     tags=["tagging"], responses=PROBLEMS, dependencies=[Depends(no_strangers), Depends(needs("classify"))]
@@ -53,7 +55,15 @@ async def classify(
         raise HTTPException(413, f"texts of at most {settings.max_explain_chars:,} characters are explained")
     if not explain:
         return await batcher.tag(item, who)
+    wanted = EXPLAINING * tokens(item.text)
+    with request.app.state.explanations.taken(wanted, batcher.speed):
+        return await _explained(request, item, who)
+
+
+async def _explained(request: Request, item: Feedback, who: Caller) -> Tags:
     async with request.app.state.explaining:
+        if asyncio.get_running_loop().time() > who.deadline or await who.gone():
+            raise DeadlinePassed()
         tagger = request.app.state.models.now.tagger  # that answers and explains, whatever is swapped meanwhile
         return await to_thread.run_sync(lambda: evidence.explain(tagger, item, tagger.tag([item])[0]))
 

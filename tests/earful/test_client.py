@@ -54,10 +54,13 @@ def test_what_the_service_refuses_is_said_in_its_own_words(address: str) -> None
 
 
 def test_a_key_is_sent(trained: Trained, tmp_path: Path) -> None:
-    with serving(tmp_path, "--model", trained.bundle, EARFUL_KEYS=str(tmp_path / "keys.json")) as (address, _):
-        (tmp_path / "keys.json").write_text('{"keys": []}')
-        with Earful(address, key="earful_wrong") as earful, pytest.raises(ServiceError, match="not known") as refused:
-            earful.classify("It broke.")
+    (tmp_path / "keys.json").write_text('{"keys": []}')
+    with (
+        serving(tmp_path, "--model", trained.bundle) as (address, _),
+        Earful(address, key="earful_wrong") as earful,
+        pytest.raises(ServiceError, match="not known") as refused,
+    ):
+        earful.classify("It broke.")
     assert refused.value.status == 401
 
 

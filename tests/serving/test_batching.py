@@ -127,6 +127,27 @@ def test_a_text_larger_than_all_that_may_wait_is_answered_when_nothing_does(tagg
     served(tagger, use, max_waiting=10)
 
 
+def test_a_long_text_in_work_keeps_nobody_else_out(tagger: Tagger, gate: Gate) -> None:
+    async def use(service: Service) -> None:
+        long = service.start({"text": "It broke. " * 5000})
+        await gate.calls_are(1)
+        others = [service.start({"text": "short"}) for _ in range(5)]
+        await service.waits_for(4)
+        gate.open.set()
+        assert {answer.status_code for answer in await asyncio.gather(long, *others)} == {200}
+
+    served(tagger, use, max_waiting=200)
+
+
+def test_an_explanation_that_comes_too_late_is_not_begun(tagger: Tagger) -> None:
+    async def use(service: Service) -> None:
+        late = await service.post({"text": "It broke."}, "/classify?explain=true", **{"X-Request-Timeout": "1e-9"})
+        assert late.status_code == 504
+        assert (await service.post({"text": "It broke."}, "/classify?explain=true")).status_code == 200
+
+    served(tagger, use)
+
+
 def test_what_is_not_begun_in_the_time_given_is_not_tagged(tagger: Tagger, gate: Gate) -> None:
     async def use(service: Service) -> None:
         busy = await occupy(service, gate)

@@ -1,5 +1,6 @@
 """Who may use the service, and how often."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from earful.tagger import Tagger
 from serving.app import create
 from serving.settings import ServeSettings
 from tests.conftest import Trained, run
-from tests.serving.test_process import failure, free_port, serving
+from tests.serving.test_process import PATIENCE, failure, free_port, serving, started
 
 ITEM = {"text": "It broke."}
 
@@ -77,6 +78,48 @@ def test_a_key_opens_what_its_scopes_say(client: TestClient) -> None:
     assert status(client, read, "/topics/candidates/1", "DELETE") == 403
 
 
+def test_a_worker_that_replaces_another_asks_for_keys_though_their_file_has_gone(tagger: Tagger, file: Path) -> None:
+    client = TestClient(create(tagger, ServeSettings(keys_required=True)))
+    assert status(client, None) == status(client, "earful_guessed") == 401
+
+
+def test_who_shows_no_key_is_refused_before_a_body_is_read(tagger: Tagger, file: Path) -> None:
+    made("helpdesk")
+    sent: list[Any] = []
+    scope = {
+        "type": "http", "method": "POST", "path": "/classify/batch", "query_string": b"", "http_version": "1.1",
+        "headers": [(b"content-type", b"application/json")], "scheme": "http", "server": ("test", 80),
+    }  # fmt: skip
+
+    async def receive() -> Any:
+        raise AssertionError("the body was read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(create(tagger, ServeSettings())(scope, receive, send))
+    assert sent[0]["status"] == 401
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"EARFUL_KEYS": "/nowhere/keys.json"}, "/nowhere/keys.json"),
+        ({"EARFUL_SHADOW": "nonsense"}, "nonsense"),
+        ({"EARFUL_CORS": "https://desk.example"}, "as JSON"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_said_at_the_start(
+    trained: Trained, tmp_path: Path, told: dict[str, str], said: str
+) -> None:
+    with started(tmp_path, ("--model", trained.bundle, "--port", free_port()), told) as process:
+        _, printed = process.communicate(timeout=PATIENCE)
+    assert process.returncode in (1, 2)
+    assert printed.startswith("error: ")
+    assert said in printed
+    assert printed.count("\n") == 1
+
+
 def test_a_revoked_key_opens_nothing_from_the_next_request_on(client: TestClient) -> None:
     secret, other = made("one"), made("two")
     assert status(client, secret) == 200
@@ -112,6 +155,8 @@ def test_a_key_that_was_used_too_often_waits_and_another_does_not(client: TestCl
         (("two words",), "name"),
         (("x", "--scope", "everything"), "scopes"),
         (("x", "--rate", "often"), "no rate such as"),
+        (("x", "--rate", "0/minute"), "no rate such as"),
+        (("x", "--rate", "1000/hour;2/minute"), "no rate such as"),
         (("taken",), "already"),
     ],
 )
@@ -132,7 +177,9 @@ def test_a_damaged_file_of_keys_is_named_and_opens_nothing(
     secret = made("helpdesk")
     assert status(client, secret) == 200
     file.write_text(content)
-    assert status(client, secret) == 500
+    refused = client.post("/classify", json=ITEM, headers=bearer(secret))
+    assert refused.status_code == 503
+    assert file.name not in refused.text
     assert str(file) in failure(tmp_path, "--model", trained.bundle, "--port", free_port(), EARFUL_KEYS=str(file))
 
 
