@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -109,7 +111,7 @@ def server(store: str, tmp_path: Path) -> Iterator[str]:
         with httpx.Client(transport=httpx.HTTPTransport(retries=10), timeout=60) as client:
             until(lambda: client.get(f"{address}/health").status_code == 200)
         yield address
-        subprocess.run(["pkill", "-TERM", "-s", str(process.pid)], check=False)
+        os.killpg(process.pid, signal.SIGTERM)
 
 
 def test_a_champion_of_a_server_is_followed_too(
