@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from earful.terminal import Json, explained, messages
@@ -39,7 +40,7 @@ def list_keys(as_json: Json = False) -> None:
         table = Table("name", "may", "rate", "since")
         for key in keys:
             table.add_row(key.name, ", ".join(key.scopes), key.rate or "", f"{key.created_at:%Y-%m-%d}")
-        messages.print(table)
+        Console().print(table)
 
 
 @app.command()

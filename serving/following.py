@@ -87,7 +87,7 @@ class Follower:
         self._last, self.refused = tagger.ref.identity, None
         self._swap(tagger)
         self.swaps += 1
-        log.info("another model serves", model=self.name, version=tagger.ref.version, bundle=tagger.ref.bundle)
+        log.info("another model was taken over", name=self.name, version=tagger.ref.version, bundle=tagger.ref.bundle)
 
     def _refuse(self, model: str, reason: str) -> None:
         """Remember why; a version stays what it is, but a folder may be in the middle of being copied."""
