@@ -30,7 +30,7 @@ imports: $(DEV)
 unit: $(DEV)
 	$(BIN)/python -m pytest
 
-# Earful beside its peers, in about half an hour: make bench-quality DATA=folder-with-banking77
+# Earful beside its peers, SetFit among them: make bench-quality DATA=folder-with-banking77
 bench-quality: $(RUN)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --sets banking77

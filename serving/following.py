@@ -48,9 +48,8 @@ class Follower:
         self.refused: Refused | None = None
         self._settings, self._registry = settings, RegistrySettings()
         self.swaps = self.refusals = 0
-        self._loading = ThreadPoolExecutor(
-            1
-        )  # always the same thread: each has memory of its own that it hardly gives back
+        # Always the same thread: each has memory of its own that it hardly gives back.
+        self._loading = ThreadPoolExecutor(1)
         self._now, self._swap = now, swap
         self._last = now()
 

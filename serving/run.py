@@ -71,7 +71,8 @@ def _hand_down(settings: ServeSettings, found: Found) -> None:
     secrets = {"zendesk_secret", "chatwoot_token"}  # which are there already: they come from there alone
     handed_down = {**settings.model_dump(exclude_none=True, exclude=secrets), "model": found.folder}
     handed_down |= {"model_version": found.version, "followed": settings.model}
-    handed_down["keys_required"] = settings.keys.exists()  # for workers that replace others when it has gone
+    # For workers that replace others when the file has gone.
+    handed_down["keys_required"] = settings.keys_required or settings.keys.exists()
     handed_down["cors"] = json.dumps(settings.cors)
     os.environ.update({f"EARFUL_{key.upper()}": str(value) for key, value in handed_down.items() if value is not None})
 

@@ -199,3 +199,8 @@ def test_pages_of_other_origins_may_call_only_if_named(tagger: Tagger, file: Pat
     assert named.options("/classify", headers=asked).headers["access-control-allow-origin"] == "https://desk.example"
     other = {**asked, "Origin": "https://elsewhere.example"}
     assert "access-control-allow-origin" not in named.options("/classify", headers=other).headers
+
+
+def test_keys_that_are_asked_for_are_asked_for_by_a_service_without_a_file(trained: Trained, tmp_path: Path) -> None:
+    with serving(tmp_path, "--model", trained.bundle, EARFUL_KEYS_REQUIRED="true") as (address, _):
+        assert httpx.post(f"{address}/classify", json=ITEM).status_code == 401
